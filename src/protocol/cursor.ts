@@ -1,0 +1,45 @@
+/**
+ * A proven place in a stream, as text: the wire's `id` and the client's `Last-Event-ID`.
+ *
+ * Opaque outside this library; printable ASCII, at most 64 bytes.
+ */
+export type Cursor = string
+
+/**
+ * What a cursor says: the incarnation of the stream, the number of the event in it, and the random
+ * tag stored with that event, which unmasks a log that was cut back and written anew.
+ */
+export interface Place {
+  readonly epoch: string
+  readonly offset: number
+  readonly tag: number
+}
+
+/** Longer inbound cursors are refused unread. */
+export const MAX_CURSOR_INPUT = 1024
+
+const GRAMMAR = /^([0-9a-z]{1,16})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,6})$/
+
+export function formatCursor(place: Place): Cursor {
+  return `${place.epoch}.${place.offset.toString(36)}.${place.tag.toString(36)}`
+}
+
+/** Reads a cursor; `null` when it is not one of ours. */
+export function parseCursor(cursor: string): Place | null {
+  if (cursor.length > MAX_CURSOR_INPUT) return null
+  const match = GRAMMAR.exec(cursor)
+  if (match === null) return null
+  const [, epoch = '', offsetText = '', tagText = ''] = match
+  const offset = Number.parseInt(offsetText, 36)
+  const tag = Number.parseInt(tagText, 36)
+  return Number.isSafeInteger(offset) && tag < 2 ** 32 ? { epoch, offset, tag } : null
+}
+
+export function randomEpoch(): string {
+  return randomTag().toString(36) + randomTag().toString(36)
+}
+
+/** Never 0: that is the tag of the place before the first event. */
+export function randomTag(): number {
+  return 1 + Math.floor(Math.random() * (2 ** 32 - 1))
+}
