@@ -1,0 +1,133 @@
+import { GAP, gapData } from '../protocol/control.js'
+import { formatCursor, type Place } from '../protocol/cursor.js'
+import { encodeEvent } from '../protocol/encode.js'
+import type { StoredEvent } from '../protocol/store.js'
+
+/** The most bytes that one write hands to a socket, unless a single frame is larger. */
+export const MAX_BLOCK_BYTES = 64 * 1024
+
+const encoder = new TextEncoder()
+const LF = 10
+
+/**
+ * A run of consecutive frames, encoded once and shared by every connection that writes it. It knows
+ * the place it continues: a reader takes it only if it stands exactly there.
+ */
+export class Block {
+  readonly epoch: string
+  /** The offset before the first frame. */
+  readonly after: number
+  readonly afterTag: number
+  /** The tags of the frames, in order. */
+  readonly tags: readonly number[]
+  readonly bytes: Uint8Array
+
+  constructor(epoch: string, after: number, afterTag: number, tags: readonly number[], bytes: Uint8Array) {
+    this.epoch = epoch
+    this.after = after
+    this.afterTag = afterTag
+    this.tags = tags
+    this.bytes = bytes
+  }
+
+  /** The offset of the last frame. */
+  get last(): number {
+    return this.after + this.tags.length
+  }
+
+  get lastTag(): number {
+    return this.tags.at(-1) ?? this.afterTag
+  }
+
+  /** The tag at `offset`; `undefined` when this block does not know it. */
+  tagAt(offset: number): number | undefined {
+    return offset === this.after ? this.afterTag : this.tags[offset - this.after - 1]
+  }
+
+  /** The bytes of the frames after `offset`. */
+  bytesAfter(offset: number): Uint8Array {
+    // Only a reader that resumes inside a block comes here with a remainder, once; so the borders of
+    // frames are looked for then, and not stored for all.
+    return offset === this.after ? this.bytes : this.bytes.subarray(frameEnd(this.bytes, offset - this.after))
+  }
+}
+
+/** Where the `count`-th frame ends: a blank line stands nowhere inside a frame. */
+function frameEnd(bytes: Uint8Array, count: number): number {
+  let end = 0
+  for (let frame = 0; frame < count; frame++) {
+    let at = bytes.indexOf(LF, end)
+    while (bytes[at + 1] !== LF) at = bytes.indexOf(LF, at + 1)
+    end = at + 2
+  }
+  return end
+}
+
+/** Gathers events into blocks of at most `MAX_BLOCK_BYTES`, or one frame. */
+export class BlockBuilder implements Place {
+  readonly epoch: string
+  #after: number
+  #afterTag: number
+  #tags: number[] = []
+  #text = ''
+
+  constructor(epoch: string, after: number, afterTag: number) {
+    this.epoch = epoch
+    this.#after = after
+    this.#afterTag = afterTag
+  }
+
+  /** The offset of the last event that was taken; this and its tag are the place where the next block begins. */
+  get offset(): number {
+    return this.#after
+  }
+
+  get tag(): number {
+    return this.#afterTag
+  }
+
+  get empty(): boolean {
+    return this.#tags.length === 0
+  }
+
+  /** Adds one event. Returns the blocks that it completes. */
+  add(event: StoredEvent): Block[] {
+    const frame = encodeStored(this.epoch, event)
+    const complete = this.#text.length + frame.length > MAX_BLOCK_BYTES ? this.take() : []
+    this.#text += frame
+    this.#tags.push(event.tag)
+    return complete
+  }
+
+  /** The blocks of what was added since the last take. */
+  take(): Block[] {
+    if (this.empty) return []
+    const blocks = split(new Block(this.epoch, this.#after, this.#afterTag, this.#tags, encoder.encode(this.#text)))
+    this.#after += this.#tags.length
+    this.#afterTag = this.#tags.at(-1) ?? this.#afterTag
+    this.#tags = []
+    this.#text = ''
+    return blocks
+  }
+}
+
+/** Text beyond ASCII takes more bytes than characters: such a block may have to be cut. */
+function split(block: Block): Block[] {
+  const { epoch, after, afterTag, tags, bytes } = block
+  if (bytes.length <= MAX_BLOCK_BYTES || tags.length === 1) return [block]
+  const half = tags.length >> 1
+  const border = frameEnd(bytes, half)
+  const left = new Block(epoch, after, afterTag, tags.slice(0, half), bytes.subarray(0, border))
+  const right = new Block(epoch, after + half, left.lastTag, tags.slice(half), bytes.subarray(border))
+  return [...split(left), ...split(right)]
+}
+
+function encodeStored(epoch: string, event: StoredEvent): string {
+  const id = formatCursor({ epoch, offset: event.offset, tag: event.tag })
+  try {
+    return encodeEvent({ event: event.event, data: event.data, id })
+  } catch {
+    // Someone else wrote into the store what no frame can carry. It is one event lost: say so.
+    return encodeEvent({ event: GAP, data: gapData({ reason: 'source', missed: 1 }), id })
+  }
+}

@@ -1,0 +1,176 @@
+import type { Clock } from '../protocol/clock.js'
+import { type EndReason, encodeEnd } from '../protocol/control.js'
+import { randomEpoch } from '../protocol/cursor.js'
+import { Deadlines } from './deadlines.js'
+import { type Beating, Heartbeats, type Pulse } from './heartbeat.js'
+import type { Sink, SinkListener } from './sink.js'
+
+/** Why a connection is over. */
+export type Reason = 'client' | 'sealed' | 'shutdown' | 'maxAge' | 'WRITE_TIMEOUT' | 'disconnected' | 'error'
+
+/** What fills a connection: it writes when there is room, and stops when the connection is over. */
+export interface Feed {
+  /** What was written is taken. While the connection is open there is room: write until a write returns false. */
+  pump(): void
+  closed(reason: Reason): void
+}
+
+/** The timers that many connections share. */
+export class Schedule {
+  readonly clock: Clock
+  readonly heartbeats: Heartbeats
+  readonly deadlines: Deadlines<Connection>
+
+  constructor(options: {
+    clock: Clock
+    heartbeatMs: number
+    heartbeatAs: 'comment' | 'event'
+    heartbeatPadBytes?: number | undefined
+    writeTimeoutMs: number
+  }) {
+    this.clock = options.clock
+    this.heartbeats = new Heartbeats(options.clock, options.heartbeatMs, options.heartbeatAs, options.heartbeatPadBytes)
+    this.deadlines = new Deadlines(options.clock, options.writeTimeoutMs, (late) => late.destroy('WRITE_TIMEOUT'))
+  }
+}
+
+const encoder = new TextEncoder()
+
+/**
+ * One open response: whether it has room, since when it is idle, and why it ended.
+ *
+ * A blocked episode runs from a write that returned false to the drain; one that outlasts the write
+ * deadline destroys the response. Nothing else ever cuts a slow reader.
+ */
+export class Connection implements Beating, SinkListener {
+  readonly id = randomEpoch()
+  readonly #sink: Sink
+  readonly #schedule: Schedule
+  readonly #feed: Feed
+  #pulse: Pulse | undefined
+  #phase: 'open' | 'ending' | 'closed' = 'open'
+  #goodbye: Uint8Array | undefined
+  #started = false
+  /** An end that was called for before the first frame was written. */
+  #earlyEnd: Reason | undefined
+  #abort: AbortController | undefined
+  #reason: Reason | undefined
+  blocked = false
+  idleSince: number
+
+  constructor(sink: Sink, schedule: Schedule, feed: Feed) {
+    this.#sink = sink
+    this.#schedule = schedule
+    this.#feed = feed
+    this.idleSince = schedule.clock.now()
+  }
+
+  /** Begins to listen and to beat, writes `first` and lets the feed fill the room that is left. */
+  start(first: string): void {
+    if (!this.open) return
+    this.#started = true
+    this.#pulse = this.#schedule.heartbeats.add(this)
+    this.#sink.bind(this)
+    if (this.open) this.write(encoder.encode(first))
+    if (this.#earlyEnd) this.end(this.#earlyEnd)
+    else if (this.open && !this.blocked) this.#feed.pump()
+  }
+
+  /** Whether frames may be written. */
+  get open(): boolean {
+    return this.#phase === 'open'
+  }
+
+  get reason(): Reason | undefined {
+    return this.#reason
+  }
+
+  /** Aborted when the connection is over; its reason is the close reason. */
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController()
+      if (this.#phase === 'closed') this.#abort.abort(this.#reason)
+    }
+    return this.#abort.signal
+  }
+
+  /** Writes whole frames. Returns whether there is room for more. */
+  write(bytes: Uint8Array): boolean {
+    if (!this.open) return false
+    this.idleSince = this.#schedule.clock.now()
+    if (this.#sink.write(bytes)) return !this.blocked
+    if (this.open) {
+      this.blocked = true
+      this.#schedule.deadlines.add(this)
+    }
+    return false
+  }
+
+  beat(frame: Uint8Array): void {
+    this.write(frame)
+  }
+
+  drained(): void {
+    if (this.#phase === 'closed') return
+    this.blocked = false
+    this.#schedule.deadlines.delete(this)
+    this.idleSince = this.#schedule.clock.now()
+    // Also when the end is near: who waits for what was written may go on.
+    this.#feed.pump()
+    if (this.#goodbye && !this.blocked) this.#sayGoodbye(this.#goodbye)
+  }
+
+  /** Ends the response in order, saying why, once the peer has room for it. */
+  end(reason: Reason): void {
+    if (!this.open) return
+    if (!this.#started) {
+      this.#earlyEnd ??= reason
+      return
+    }
+    this.#phase = 'ending'
+    this.#reason = reason
+    const goodbye = encoder.encode(encodeEnd(endReason(reason)))
+    if (this.blocked) this.#goodbye = goodbye
+    else this.#sayGoodbye(goodbye)
+  }
+
+  /** Cuts the response off. */
+  destroy(reason: Reason): void {
+    if (this.#phase === 'closed') return
+    this.#reason ??= reason
+    this.#sink.destroy()
+    this.closed()
+  }
+
+  closed(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closed'
+    this.blocked = false
+    this.#goodbye = undefined
+    this.#schedule.deadlines.delete(this)
+    if (this.#pulse) this.#schedule.heartbeats.remove(this.#pulse)
+    const reason = this.#reason ?? 'client'
+    this.#reason = reason
+    this.#abort?.abort(reason)
+    this.#feed.closed(reason)
+  }
+
+  #sayGoodbye(goodbye: Uint8Array): void {
+    this.#goodbye = undefined
+    // The end must arrive within the write deadline, like everything else.
+    this.#schedule.deadlines.add(this)
+    this.#sink.write(goodbye)
+    this.#sink.end()
+  }
+}
+
+function endReason(reason: Reason): EndReason {
+  switch (reason) {
+    case 'sealed':
+    case 'shutdown':
+    case 'maxAge':
+      return reason
+    default:
+      return 'error'
+  }
+}

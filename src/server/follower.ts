@@ -1,0 +1,137 @@
+import { encodeGap, encodeReady } from '../protocol/control.js'
+import { formatCursor, type Place } from '../protocol/cursor.js'
+import { Connection, type Feed, type Reason, type Schedule } from './connection.js'
+import { type Log, type Start, type Step, stepAfter } from './reader.js'
+import type { TailReader } from './readers.js'
+import type { Sink } from './sink.js'
+
+const encoder = new TextEncoder()
+
+/** What happens to a follower, for the hub's counts and the user's hooks. */
+export interface FollowerEvents {
+  opened(connection: Connection): void
+  gap(): void
+  closed(reason: Reason): void
+}
+
+/**
+ * A reader of a stream over one response. It owns a place, never a queue: it writes from there to the head
+ * while the connection has room, and live events and replayed ones come by the same loop.
+ */
+export class Follower implements Feed, TailReader {
+  readonly #log: Log
+  readonly #events: FollowerEvents
+  #place: Place | undefined
+  #connection: Connection | undefined
+  #stepping = false
+
+  constructor(log: Log, events: FollowerEvents) {
+    this.#log = log
+    this.#events = events
+    log.tail.add(this)
+  }
+
+  get connection(): Connection | undefined {
+    return this.#connection
+  }
+
+  get place(): Place | undefined {
+    return this.#place
+  }
+
+  /** Opens the connection on a response whose head was sent. */
+  open(
+    sink: Sink,
+    schedule: Schedule,
+    start: Start,
+    opening: { retryMs: number; padding: string; timeOffset?: number },
+  ): Connection {
+    const connection = new Connection(sink, schedule, this)
+    this.#connection = connection
+    this.#place = start.place
+    const cursor = formatCursor(start.place)
+    const ready = {
+      connection: connection.id,
+      resumed: start.resumed,
+      heartbeatMs: schedule.heartbeats.intervalMs,
+      time: Math.round(schedule.clock.now()),
+    }
+    let first = opening.padding
+    if (start.gap) {
+      this.#events.gap()
+      first += encodeReady(ready, opening.retryMs) + encodeGap(start.gap, cursor)
+    } else first += encodeReady(ready, opening.retryMs, cursor)
+    this.#events.opened(connection)
+    connection.start(first)
+    return connection
+  }
+
+  /** Ends a follower that was never opened. */
+  abandon(reason: Reason): void {
+    if (!this.#connection) this.closed(reason)
+  }
+
+  wake(): void {
+    if (this.#connection && !this.#connection.blocked) this.pump()
+  }
+
+  pump(): void {
+    const connection = this.#connection
+    if (!connection || this.#stepping) return
+    try {
+      while (connection.open && !connection.blocked && this.#place) {
+        const step = stepAfter(this.#log, this.#place)
+        if (step instanceof Promise) {
+          this.#await(step, connection)
+          return
+        }
+        if (!this.#take(step, connection)) return
+      }
+    } catch {
+      connection.destroy('error')
+    }
+  }
+
+  #await(step: Promise<Step>, connection: Connection): void {
+    this.#stepping = true
+    step.then(
+      (taken) => {
+        this.#stepping = false
+        if (connection.open && this.#take(taken, connection)) this.pump()
+      },
+      () => {
+        this.#stepping = false
+        if (connection.open) this.#log.tail.storeFailed()
+      },
+    )
+  }
+
+  /** The only place where the position moves: with the bytes that carry it there. Returns whether to go on. */
+  #take(step: Step, connection: Connection): boolean {
+    switch (step.kind) {
+      case 'frames':
+        this.#place = step.place
+        connection.write(step.bytes)
+        this.#log.tail.moved()
+        return true
+      case 'gap':
+        this.#place = step.place
+        this.#events.gap()
+        connection.write(encoder.encode(encodeGap(step.gap, formatCursor(step.place))))
+        return true
+      case 'again':
+        return true
+      case 'sealed':
+        connection.end('sealed')
+        return false
+      case 'wait':
+        return false
+    }
+  }
+
+  closed(reason: Reason): void {
+    this.#log.tail.remove(this)
+    this.#place = undefined
+    this.#events.closed(reason)
+  }
+}

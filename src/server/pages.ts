@@ -1,0 +1,126 @@
+import type { Place } from '../protocol/cursor.js'
+import type { EventStore, Page, StreamView } from '../protocol/store.js'
+import { type Block, BlockBuilder } from './block.js'
+
+/** How many events a page holds: pages begin at multiples of it, so that readers share them. */
+export const PAGE_EVENTS = 256
+const PAGE_BYTES = 256 * 1024
+/** What all remembered pages of a hub may hold together. */
+const CACHE_BYTES = 4 * 1024 * 1024
+
+/** A page read from the store, encoded. */
+export interface EncodedPage {
+  readonly view: StreamView
+  readonly blocks: readonly Block[]
+  /** The tag at `offset`; `undefined` where this page does not know it. */
+  tagAt(offset: number): number | undefined
+  readonly bytes: number
+}
+
+/** Which log a page is of: a stream, and a sign that changes when its log may have been replaced. */
+interface LogId {
+  readonly stream: string
+  readonly generation: string
+}
+
+/**
+ * History for readers behind the ring. Pages are aligned, and each is read and encoded once for all who
+ * need it at the same time; complete ones are remembered for those who come a little later.
+ */
+export class Pages {
+  readonly #store: EventStore
+  readonly #reads = new Map<string, Promise<EncodedPage | null>>()
+  readonly #cache = new Map<string, EncodedPage>()
+  #cached = 0
+
+  constructor(store: EventStore) {
+    this.#store = store
+  }
+
+  /**
+   * The page that holds the events after `place`, and the tag there; `null` when the store has no
+   * record of the stream.
+   */
+  async after({ stream, generation }: LogId, place: Place): Promise<EncodedPage | null> {
+    const { epoch, offset } = place
+    const log = `${generation}.${epoch}.${stream}`
+    const begin = offset - (offset % PAGE_EVENTS)
+    const aligned = await this.#page(stream, epoch, begin, log)
+    if (aligned === null || begin === offset || lastOf(aligned) > offset) return aligned
+    // The page stops short of the place: its events are large, or it was read when the log ended there. What it
+    // says of the head is not asked, for a remembered page is older than the place.
+    return this.#page(stream, epoch, offset, log)
+  }
+
+  /** The present view and the tag at `offset`. */
+  async look(stream: string, offset: number): Promise<Page | null> {
+    return this.#store.read(stream, offset, { limit: 0 })
+  }
+
+  #page(stream: string, epoch: string, offset: number, log: string): EncodedPage | Promise<EncodedPage | null> {
+    const key = `${offset}.${log}`
+    const cached = this.#cache.get(key)
+    if (cached) {
+      this.#cache.delete(key)
+      this.#cache.set(key, cached)
+      return cached
+    }
+    let read = this.#reads.get(key)
+    if (!read) {
+      read = this.#read(stream, epoch, offset, key).finally(() => this.#reads.delete(key))
+      this.#reads.set(key, read)
+    }
+    return read
+  }
+
+  async #read(stream: string, epoch: string, offset: number, key: string): Promise<EncodedPage | null> {
+    const limit = PAGE_EVENTS - (offset % PAGE_EVENTS)
+    const page = await this.#store.read(stream, offset, { limit, maxBytes: PAGE_BYTES })
+    if (page === null) return null
+    const encoded = encodePage(page, offset)
+    // A page at the head still grows, and one that was trimmed says where the log begins: those are read anew.
+    const complete = page.events.length === limit || lastOf(encoded) < page.head
+    if (complete && page.epoch === epoch && page.first <= offset + 1 && page.events.length > 0) {
+      this.#remember(key, encoded)
+    }
+    return encoded
+  }
+
+  #remember(key: string, page: EncodedPage): void {
+    this.#cache.set(key, page)
+    this.#cached += page.bytes
+    for (const [oldest, { bytes }] of this.#cache) {
+      if (this.#cached <= CACHE_BYTES) return
+      this.#cache.delete(oldest)
+      this.#cached -= bytes
+    }
+  }
+}
+
+function lastOf(page: EncodedPage): number {
+  return page.blocks.at(-1)?.last ?? Number.NEGATIVE_INFINITY
+}
+
+function encodePage(page: Page, asked: number): EncodedPage {
+  const { epoch, first, firstTag, head, headTag, sealed, events } = page
+  // Where the oldest retained event comes after the place asked for, the page begins before that one.
+  const begin = Math.max(asked, first - 1)
+  const beginTag = begin === asked ? page.tag : firstTag
+  const builder = new BlockBuilder(epoch, begin, beginTag ?? 0)
+  const blocks = events.flatMap((event) => builder.add(event)).concat(builder.take())
+  return {
+    view: { epoch, first, firstTag, head, headTag, sealed },
+    blocks,
+    bytes: blocks.reduce((sum, block) => sum + block.bytes.length, 0),
+    tagAt(offset) {
+      if (offset === begin) return beginTag
+      if (offset === first - 1) return firstTag
+      if (offset === head) return headTag
+      for (const block of blocks) {
+        const tag = block.tagAt(offset)
+        if (tag !== undefined) return tag
+      }
+      return undefined
+    },
+  }
+}

@@ -1,0 +1,124 @@
+import { type Clock, nextTurn } from '../protocol/clock.js'
+import { formatCursor } from '../protocol/cursor.js'
+import { SseError } from '../protocol/error.js'
+import type { PublishEvent } from '../protocol/event.js'
+import type { AppendEvent, Appended, AppendOptions, EventStore } from '../protocol/store.js'
+import { Deadlines } from './deadlines.js'
+import type { Published, PublishOptions } from './hub.js'
+import { prepare, weight } from './prepare.js'
+import { storeError } from './store-error.js'
+
+/** So much published within one turn of the event loop, and `publish` waits for the next: else nothing is ever written. */
+const TURN_BYTES = 256 * 1024
+
+export interface PublisherOptions {
+  store: EventStore
+  clock: Clock
+  maxFrameBytes: number
+  maxPendingBytes: number
+  publishTimeoutMs: number
+  /** Frees room in the store, if that can be done without harm. */
+  makeRoom: () => boolean
+  /** Told what was stored, in the order of the store's answers. */
+  stored: (stream: string, events: readonly AppendEvent[], places: readonly Appended[]) => void
+}
+
+/** Brings events into the store: checked, bounded, by a deadline, and never faster than the loop turns. */
+export class Publisher {
+  readonly #options: PublisherOptions
+  readonly #waits: Deadlines<{ late(): void }>
+  #pendingBytes = 0
+  #turnBytes = 0
+  #turn: Promise<void> | undefined
+
+  constructor(options: PublisherOptions) {
+    this.#options = options
+    this.#waits = new Deadlines(options.clock, options.publishTimeoutMs, (wait) => wait.late())
+  }
+
+  async publish(stream: string, input: readonly PublishEvent[], options?: PublishOptions): Promise<Published[]> {
+    const events = input.map((event) => prepare(event, this.#options.maxFrameBytes))
+    const places = await this.append(stream, events, options)
+    return places.map((place) => ({ cursor: formatCursor(place), duplicate: place.duplicate }))
+  }
+
+  /** Publishes what is checked already: a gap record, too. */
+  async append(stream: string, events: readonly AppendEvent[], options?: PublishOptions): Promise<readonly Appended[]> {
+    options?.signal?.throwIfAborted()
+    const { maxPendingBytes, stored } = this.#options
+    const bytes = weight(events)
+    if (this.#pendingBytes + bytes > maxPendingBytes) {
+      throw new SseError(
+        'OVERLOADED',
+        `Publishes under way hold more than \`maxPendingBytes\` (${maxPendingBytes}). Await each publish before the next, or publish smaller batches.`,
+      )
+    }
+    this.#pendingBytes += bytes
+    try {
+      const places = events.length === 0 ? [] : await this.#append(stream, events, options)
+      stored(stream, events, places)
+      this.#turnBytes += bytes
+      if (this.#turnBytes > TURN_BYTES) await this.#nextTurn()
+      return places
+    } finally {
+      this.#pendingBytes -= bytes
+    }
+  }
+
+  #append(
+    stream: string,
+    events: readonly AppendEvent[],
+    options: PublishOptions | undefined,
+  ): readonly Appended[] | Promise<readonly Appended[]> {
+    let stored: readonly Appended[] | Promise<readonly Appended[]>
+    try {
+      stored = this.#options.store.append(stream, events, options as AppendOptions)
+    } catch (error) {
+      const isFull = error instanceof SseError && error.code === 'OVERLOADED'
+      if (isFull && this.#options.makeRoom()) return this.#append(stream, events, options)
+      throw storeError(error)
+    }
+    return stored instanceof Promise ? this.#confirmed(stored, options?.signal) : stored
+  }
+
+  /** Waits for the store, but no longer than the deadline that all publishes share. */
+  #confirmed(stored: Promise<readonly Appended[]>, signal: AbortSignal | undefined): Promise<readonly Appended[]> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => settle(() => reject(error))
+      const aborted = () => fail(signal?.reason)
+      const wait = {
+        late: () => {
+          const ms = this.#options.publishTimeoutMs
+          fail(
+            new SseError(
+              'PUBLISH_TIMEOUT',
+              `The store did not confirm within ${ms} ms: the event may be stored or not.`,
+            ),
+          )
+        },
+      }
+      const settle = (how: () => void) => {
+        this.#waits.delete(wait)
+        signal?.removeEventListener('abort', aborted)
+        how()
+      }
+      signal?.addEventListener('abort', aborted, { once: true })
+      this.#waits.add(wait)
+      stored.then(
+        (places) => settle(() => resolve(places)),
+        (error: unknown) => fail(storeError(error)),
+      )
+    })
+  }
+
+  #nextTurn(): Promise<void> {
+    this.#turn ??= new Promise((resolve) =>
+      nextTurn(() => {
+        this.#turn = undefined
+        this.#turnBytes = 0
+        resolve()
+      }),
+    )
+    return this.#turn
+  }
+}

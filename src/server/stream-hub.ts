@@ -1,0 +1,299 @@
+import type { Clock } from '../protocol/clock.js'
+import type { Cursor, Place } from '../protocol/cursor.js'
+import { encodeComment } from '../protocol/encode.js'
+import { SseError } from '../protocol/error.js'
+import type { PublishEvent } from '../protocol/event.js'
+import { bound, duration, named } from '../protocol/options.js'
+import type { Source } from '../protocol/source.js'
+import type { AppendEvent, EventStore } from '../protocol/store.js'
+import { type Reason, Schedule } from './connection.js'
+import { Follower } from './follower.js'
+import { type HistoryPage, type HistoryQuery, readHistory } from './history.js'
+import {
+  type ConnectionHooks,
+  type Hub,
+  type HubConnection,
+  type HubOptions,
+  type HubStats,
+  JOIN,
+  type Joined,
+  type JoiningHub,
+  type JoinRequest,
+  type Published,
+  type PublishOptions,
+  type SubscribeOptions,
+} from './hub.js'
+import { checkedOptions, drawRetry, parseFrom } from './hub-options.js'
+import { Pages } from './pages.js'
+import { type Piped, type PipeOptions, pipe } from './pipe.js'
+import { prepare } from './prepare.js'
+import { Publisher } from './publisher.js'
+import { race } from './race.js'
+import { type From, type Log, type Start, startAt } from './reader.js'
+import { Registry, seenFromOutside } from './registry.js'
+import { reportTo } from './report.js'
+import { SourceFeed } from './source-feed.js'
+import { storeError } from './store-error.js'
+import { StreamSubscription, type Subscription } from './subscription.js'
+import { Tails } from './tails.js'
+
+/** The hub: who is connected to what, and the way from each verb to the part that does it. */
+export class StreamHub implements Hub, JoiningHub {
+  readonly #options: ReturnType<typeof checkedOptions>
+  readonly #store: EventStore
+  readonly #clock: Clock
+  readonly #schedule: Schedule
+  readonly #tails: Tails
+  readonly #pages: Pages
+  readonly #publisher: Publisher
+  readonly #registry: Registry
+  readonly #subscriptions = new Set<StreamSubscription>()
+  readonly #detach: (() => void) | undefined
+  #gaps = 0
+  #closing: Promise<void> | undefined
+
+  constructor(given: HubOptions) {
+    const options = checkedOptions(given)
+    const { store, clock, padBytes, maxStreams, sealedTtlMs } = options
+    this.#options = options
+    this.#store = store
+    this.#clock = clock
+    this.#schedule = new Schedule({ ...options, heartbeatPadBytes: padBytes })
+    this.#tails = new Tails({ ...options, feed: options.source && ((stream) => this.#feed(stream)) })
+    this.#registry = new Registry(options)
+    this.#pages = new Pages(store)
+    this.#publisher = new Publisher({
+      ...options,
+      makeRoom: () => this.#tails.makeRoom(),
+      stored: (stream, events, places) => this.#tails.get(stream)?.offer(events, places),
+    })
+    this.#detach = store.attach?.({ clock, maxStreams, sealedTtlMs })
+  }
+
+  publish(stream: string, event: PublishEvent, options?: PublishOptions): Promise<Published>
+  publish(stream: string, events: readonly PublishEvent[], options?: PublishOptions): Promise<Published[]>
+  async publish(
+    stream: string,
+    input: PublishEvent | readonly PublishEvent[],
+    options?: PublishOptions,
+  ): Promise<Published | Published[]> {
+    this.#assertOpen()
+    named('stream', stream)
+    if (isArray(input)) return this.#publisher.publish(stream, input, options)
+    const [published] = await this.#publisher.publish(stream, [input], options)
+    return published as Published
+  }
+
+  async subscribe(stream: string, options: SubscribeOptions = {}): Promise<Subscription> {
+    const { cursor, signal } = options
+    const from = parseFrom(options.from ?? 'now')
+    signal?.throwIfAborted()
+    const { log, start, leave } = await this.#join(stream, cursor, from, signal)
+    const close = () => subscription.close()
+    const subscription = new StreamSubscription(log, this.#store, start, () => {
+      signal?.removeEventListener('abort', close)
+      this.#subscriptions.delete(subscription)
+      this.#tails.release(log.tail)
+    })
+    leave()
+    signal?.addEventListener('abort', close, { once: true })
+    this.#subscriptions.add(subscription)
+    // Either may have come in the moment between the join and here.
+    if (signal?.aborted || this.#closing !== undefined) close()
+    return subscription
+  }
+
+  async read(stream: string, query: HistoryQuery = {}): Promise<HistoryPage> {
+    this.#assertOpen()
+    named('stream', stream)
+    if (query.after !== undefined && query.before !== undefined) {
+      throw new TypeError('Expected `after` or `before`, got both. Leave one out.')
+    }
+    const limit = bound('limit', query.limit, 100)
+    return this.#inTime('STORE_UNAVAILABLE', () => readHistory(this.#store, stream, query, limit))
+  }
+
+  async seal(stream: string): Promise<void> {
+    this.#assertOpen()
+    named('stream', stream)
+    await this.#inTime('PUBLISH_TIMEOUT', async () => this.#store.seal(stream))
+    this.#tails.get(stream)?.hint()
+  }
+
+  async pipe(stream: string, events: AsyncIterable<PublishEvent>, options?: PipeOptions): Promise<Piped> {
+    this.#assertOpen()
+    named('stream', stream)
+    return pipe(
+      {
+        publish: async (event) => (await this.publish(stream, event)).cursor,
+        record: (gap) => this.#append(stream, { ...gap, key: undefined }),
+        seal: () => this.seal(stream),
+        room: async (maxLead, signal) => this.#tails.get(stream)?.room(maxLead, signal),
+      },
+      events,
+      options,
+    )
+  }
+
+  disconnect(which: (connection: HubConnection) => boolean): number {
+    return this.#registry.disconnect(which)
+  }
+
+  stats(): HubStats {
+    return {
+      connections: this.#registry.size,
+      streams: this.#tails.active,
+      opened: this.#registry.opened,
+      closed: this.#registry.closed,
+      heartbeats: this.#schedule.heartbeats.sent,
+      gaps: this.#gaps,
+    }
+  }
+
+  close({ graceMs }: { graceMs?: number | undefined } = {}): Promise<void> {
+    const grace = duration('graceMs', graceMs, 2_000)
+    this.#closing ??= this.#shutDown(grace)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async [JOIN]<Request>(stream: string, asked: JoinRequest<Request>): Promise<Joined<Request>> {
+    this.#assertOpen()
+    const free = this.#registry.reserve()
+    try {
+      return await this.#joinResponse(stream, asked, free)
+    } catch (error) {
+      free()
+      throw error
+    }
+  }
+
+  async #joinResponse<Request>(
+    stream: string,
+    asked: JoinRequest<Request>,
+    free: () => void,
+  ): Promise<Joined<Request>> {
+    const { log, start, leave } = await this.#join(stream, asked.cursor, asked.from, asked.signal, asked.replay)
+    const { sealed, head } = log.tail.view
+    let hooks: ConnectionHooks<Request> = {}
+    let unregister: ((reason: Reason) => void) | undefined
+    const follower = new Follower(log, {
+      opened: (connection) => {
+        unregister = this.#registry.register(connection, seenFromOutside(connection, stream, asked.request), hooks)
+      },
+      gap: () => {
+        this.#gaps++
+      },
+      closed: (reason) => {
+        free()
+        this.#tails.release(log.tail)
+        unregister?.(reason)
+      },
+    })
+    leave()
+    return {
+      complete: sealed && start.resumed === 'ok' && start.place.offset === head,
+      open: (sink, given) => {
+        hooks = given
+        const { retryMs, padBytes } = this.#options
+        const padding = padBytes > 0 ? encodeComment(' '.repeat(padBytes)) : ''
+        const connection = follower.open(sink, this.#schedule, start, { retryMs: drawRetry(retryMs), padding })
+        if (this.#closing !== undefined) connection.end('shutdown')
+        return connection
+      },
+      abandon: () => follower.abandon('client'),
+    }
+  }
+
+  /** Joins, and holds the tail until `leave` is called: by then a reader of its own must hold it. */
+  async #join(
+    stream: string,
+    cursor: Cursor | undefined,
+    from: From,
+    signal: AbortSignal | undefined,
+    replay?: (behind: number) => Promise<boolean>,
+  ): Promise<{ log: Log; start: Start; leave: () => void }> {
+    this.#assertOpen()
+    named('stream', stream)
+    const tail = this.#tails.open(stream)
+    const log: Log = { tail, pages: this.#pages, maxReplay: this.#options.maxReplay }
+    const guest = { wake() {} }
+    tail.add(guest)
+    const leave = () => {
+      tail.remove(guest)
+      this.#tails.release(tail)
+    }
+    const ms = this.#options.joinTimeoutMs
+    const waiting = new AbortController()
+    const late = () => new SseError('JOIN_TIMEOUT', `The subscription was not confirmed within ${ms} ms.`)
+    try {
+      const start = await race(startAt(log, cursor, from, replay, waiting.signal), {
+        clock: this.#clock,
+        ms,
+        late,
+        signal,
+      })
+      this.#assertOpen()
+      return { log, start, leave }
+    } catch (error) {
+      waiting.abort()
+      leave()
+      throw signal?.aborted ? error : storeError(error)
+    }
+  }
+
+  #feed(stream: string): SourceFeed {
+    const { source, clock, onError, store, maxFrameBytes, maxPendingBytes } = this.#options
+    return new SourceFeed(source as Source, stream, clock, {
+      prepare: (event) => {
+        if (store.shared && event?.key === undefined) {
+          throw new TypeError(
+            'Expected each event of a source to have a `key`: on a store that several processes share, each of them brings it.',
+          )
+        }
+        return prepare(event, maxFrameBytes)
+      },
+      append: (event) => this.#append(stream, event),
+      maxPendingBytes,
+      onError,
+    })
+  }
+
+  async #append(stream: string, event: AppendEvent): Promise<Place> {
+    const [place] = await this.#publisher.append(stream, [event])
+    return place as Place
+  }
+
+  async #shutDown(graceMs: number): Promise<void> {
+    const until = this.#clock.now() + graceMs
+    this.#detach?.()
+    for (const subscription of [...this.#subscriptions]) subscription.close()
+    await this.#registry.shutDown(graceMs)
+    const left = this.#tails.close()
+    const late = () => new SseError('CLOSED', `A source was not left within ${graceMs} ms.`)
+    const ms = Math.max(1, until - this.#clock.now())
+    await race(left, { clock: this.#clock, ms, late }).catch((error) => reportTo(this.#options.onError, error))
+  }
+
+  /** Asks the store, and does not wait for ever. */
+  async #inTime<T>(code: 'STORE_UNAVAILABLE' | 'PUBLISH_TIMEOUT', ask: () => Promise<T>): Promise<T> {
+    const ms = this.#options.publishTimeoutMs
+    const late = () => new SseError(code, `The store did not answer within ${ms} ms.`)
+    try {
+      return await race(ask(), { clock: this.#clock, ms, late })
+    } catch (error) {
+      throw storeError(error)
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw new SseError('CLOSED', 'The hub is closed.')
+  }
+}
+
+function isArray(input: PublishEvent | readonly PublishEvent[]): input is readonly PublishEvent[] {
+  return Array.isArray(input)
+}

@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { createHub } from '../../src/server/index.js'
+import { memoryStore } from '../../src/stores/memory.js'
+import { virtualClock } from '../../src/testing/virtual-clock.js'
+import { openOn } from '../support/sink.js'
+import { until } from '../support/turns.js'
+import { numbers, publishMany } from '../support/world.js'
+
+// Pages of history are remembered for those who come a little later. What they say of the rest of the
+// stream is then a little old, and must not be taken for the present.
+
+test('a remembered page whose neighbours are trimmed does not hold up a client beyond maxReplay', async () => {
+  const clock = virtualClock()
+  await using hub = createHub({ store: memoryStore({ maxEvents: 400 }), maxReplay: 100, ringBytes: 1, clock })
+  const cursors = await publishMany(hub, 's', 300)
+  const first = await openOn(hub, 's', { from: 'earliest' })
+  await until(() => first.events.length === 300)
+  await publishMany(hub, 's', 700, 301)
+  const second = await openOn(hub, 's', { cursor: cursors[10] })
+  await until(() => second.events.length === 100)
+  expect(second.names.slice(0, 2)).toEqual(['stream:ready', 'stream:gap'])
+  expect(second.json('stream:gap').missed).toBe(890)
+  expect(second.events).toEqual(numbers(901, 1_000))
+})
+
+const LARGE = 'x'.repeat(64 * 1024)
+const large = (n: number) => ({ data: `${n} ${LARGE}` })
+const numbersOf = (events: readonly string[]) => events.map((data) => data.slice(0, data.indexOf(' ')))
+
+test('a remembered page that stopped short, because its events are large, is not taken for the head', async () => {
+  const clock = virtualClock()
+  await using hub = createHub({ store: memoryStore({ maxBytes: 64 * 1024 * 1024 }), ringBytes: 1, clock })
+  const cursors: string[] = []
+  for (let n = 1; n <= 10; n++) cursors[n] = (await hub.publish('s', large(n))).cursor
+  const first = await openOn(hub, 's', { from: 'earliest' })
+  await until(() => first.events.length === 10)
+  for (let n = 11; n <= 30; n++) cursors[n] = (await hub.publish('s', large(n))).cursor
+  for (const offset of [9, 10, 11, 20, 29]) {
+    const later = await openOn(hub, 's', { cursor: cursors[offset] })
+    await until(() => later.events.length >= 30 - offset)
+    expect(later.names, `from ${offset}`).not.toContain('stream:gap')
+    expect(numbersOf(later.events)).toEqual(numbers(offset + 1, 30))
+    later.leave()
+  }
+})
+
+test('large events reach a slow reader in order, once each, page by page', async () => {
+  const clock = virtualClock()
+  await using hub = createHub({ store: memoryStore({ maxBytes: 64 * 1024 * 1024 }), ringBytes: 1, clock })
+  const slow = await openOn(hub, 's')
+  slow.room = false
+  for (let n = 1; n <= 40; n++) await hub.publish('s', large(n))
+  while (slow.events.length < 40) {
+    const before = slow.events.length
+    slow.drain()
+    slow.room = false
+    await until(() => slow.events.length > before)
+  }
+  expect(slow.names).not.toContain('stream:gap')
+  expect(numbersOf(slow.events)).toEqual(numbers(1, 40))
+})
