@@ -1,0 +1,52 @@
+import type { Settings } from './options.js'
+import type { Progress } from './progress.js'
+
+/** Where the cursor stood in the request, if anywhere. */
+export type Asked = 'nothing' | 'header' | 'query' | 'unsendable'
+
+export interface Request {
+  readonly url: string
+  readonly headers: Headers
+  readonly asked: Asked
+}
+
+const MAX_CURSOR_BYTES = 8_192
+/** Blanks at the ends are trimmed on the way, so that the server would see another cursor. */
+const UNFIT = /^[\t ]|[\t ]$|[^\t\x20-\x7e\x80-\xff]/
+
+/** Writes the request of one attempt: headers made for it, and the place it resumes from. */
+export async function writeRequest(settings: Settings, progress: Progress): Promise<Request> {
+  const headers = new Headers(await settings.headers())
+  if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
+  const url = settings.from === undefined ? settings.url : withQuery(settings.url, 'from', settings.from)
+  const cursor = progress.received
+  if (cursor === null) return { url, headers, asked: 'nothing' }
+  const text = cursorHeader(cursor)
+  if (text === null) return { url, headers, asked: 'unsendable' }
+  if (progress.byQuery) return { url: withQuery(url, 'lastEventId', cursor), headers, asked: 'query' }
+  headers.set('last-event-id', text)
+  return { url, headers, asked: 'header' }
+}
+
+/**
+ * The text of the `Last-Event-ID` header: the cursor's UTF-8 bytes, each as one character, which is
+ * what `fetch` accepts and what the HTML standard sends. `null` when no header can carry the cursor;
+ * to try would fail as if the network had, for ever.
+ */
+export function cursorHeader(cursor: string): string | null {
+  if (cursor.length > MAX_CURSOR_BYTES || !cursor.isWellFormed()) return null
+  const bytes = new TextEncoder().encode(cursor)
+  const text = String.fromCharCode(...bytes.subarray(0, MAX_CURSOR_BYTES))
+  return bytes.length > MAX_CURSOR_BYTES || UNFIT.test(text) ? null : text
+}
+
+/** Sets one parameter of the query as text: to parse and write the others anew could break a signature. */
+export function withQuery(url: string, name: string, value: string): string {
+  const [address = '', ...fragment] = url.split('#')
+  const at = address.indexOf('?')
+  const path = at < 0 ? address : address.slice(0, at)
+  const kept = at < 0 ? [] : address.slice(at + 1).split('&')
+  const query = kept.filter((part) => part !== '' && part.split('=', 1)[0] !== name)
+  query.push(`${name}=${encodeURIComponent(value)}`)
+  return [`${path}?${query.join('&')}`, ...fragment].join('#')
+}

@@ -1,0 +1,68 @@
+import type { Clock } from '../protocol/clock.js'
+
+/**
+ * One timer on silence. A sign of life only notes the time; the timer looks at it when it fires, so
+ * ten thousand heartbeats a second cost ten thousand assignments.
+ */
+export class Watchdog {
+  readonly #clock: Clock
+  readonly #onSilence: (ms: number) => void
+  #ms = 0
+  #heardAt = 0
+  #due = 0
+  #graced = false
+  #cancel: (() => void) | undefined
+
+  constructor(clock: Clock, onSilence: (ms: number) => void) {
+    this.#clock = clock
+    this.#onSilence = onSilence
+  }
+
+  /** Waits for `ms` of silence, from now. */
+  start(ms: number): void {
+    this.#ms = ms
+    this.touch()
+    this.#arm(ms)
+  }
+
+  /** Something was heard. */
+  touch(): void {
+    this.#heardAt = this.#clock.now()
+    this.#graced = false
+  }
+
+  /** Nobody listens, so silence says nothing. */
+  pause(): void {
+    this.#cancel?.()
+    this.#cancel = undefined
+  }
+
+  resume(): void {
+    this.start(this.#ms)
+  }
+
+  stop(): void {
+    this.pause()
+  }
+
+  #arm(ms: number): void {
+    this.#cancel?.()
+    this.#due = this.#clock.now() + ms
+    this.#cancel = this.#clock.setTimeout(() => this.#fire(), ms)
+  }
+
+  #fire(): void {
+    this.#cancel = undefined
+    const now = this.#clock.now()
+    const silentMs = now - this.#heardAt
+    if (silentMs < this.#ms) {
+      this.#arm(this.#ms - silentMs)
+    } else if (now - this.#due > this.#ms / 2 && !this.#graced) {
+      // The process slept. Bytes may be waiting that it had no chance to read.
+      this.#graced = true
+      this.#arm(this.#ms)
+    } else {
+      this.#onSilence(this.#ms)
+    }
+  }
+}
