@@ -4,12 +4,13 @@
  * @packageDocumentation
  */
 import type { Request, RequestHandler, Response } from 'express'
+import { Acknowledger } from '../server/acknowledge.js'
 import type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 import type { Hub } from '../server/hub.js'
 import type { MessageHandler, ReceiveOptions } from '../server/receive.js'
 import type { StreamOptions } from '../server/serve.js'
 import { bridge, type NodeBridge, openDirect } from './node-bridge.js'
-import { receiveBridge } from './node-receive.js'
+import { acknowledgeBridge, receiveBridge } from './node-receive.js'
 
 export type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 export type { MessageContext, MessageHandler, ReceiveOptions, Reply, TransactionalReply } from '../server/receive.js'
@@ -83,4 +84,21 @@ function edge<Params>(handle: NodeBridge<Request<Params>>, told: string): Reques
       next(error instanceof Error ? error : new Error(told, { cause: error }))
     })
   }
+}
+
+/**
+ * Takes what clients acknowledge: mount it where the client's option `acks` points. `hub.delivery` shows it, and
+ * the hub's `onUndelivered` tells when it stays out.
+ *
+ * Answers: 204; 404 when this process has no such connection (any more); 400 malformed; 405 no POST; 408 too slow;
+ * 413 too large; 415 neither JSON nor text.
+ *
+ * @throws TypeError when it is not given a hub.
+ * @example
+ * ```ts
+ * app.post('/acks', acknowledge(hub))
+ * ```
+ */
+export function acknowledge(hub: Hub): RequestHandler {
+  return edge(acknowledgeBridge<Request>(new Acknowledger(hub)), 'The handler of an acknowledgement threw')
 }

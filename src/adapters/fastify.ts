@@ -4,13 +4,14 @@
  * @packageDocumentation
  */
 import type { FastifyReply, FastifyRequest, RawServerBase, RawServerDefault, RouteGenericInterface } from 'fastify'
+import { Acknowledger } from '../server/acknowledge.js'
 import type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 import type { Hub } from '../server/hub.js'
 import type { Body } from '../server/message.js'
 import type { MessageHandler, ReceiveOptions } from '../server/receive.js'
 import type { StreamOptions } from '../server/serve.js'
 import { bridge, type Exchange, type NodeBridge, openDirect } from './node-bridge.js'
-import { receiveBridge } from './node-receive.js'
+import { acknowledgeBridge, receiveBridge } from './node-receive.js'
 
 export type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 export type { MessageContext, MessageHandler, ReceiveOptions, Reply, TransactionalReply } from '../server/receive.js'
@@ -123,4 +124,24 @@ function parsedBody({ body, headers }: FastifyRequest<RouteGenericInterface, Raw
   // The JSON parser leaves strings too, as messages.
   const isText = typeof body === 'string' && !/json/i.test(headers['content-type'] ?? '')
   return isText || body instanceof Uint8Array ? { raw: body } : { message: body }
+}
+
+/**
+ * Takes what clients acknowledge: mount it where the client's option `acks` points. `hub.delivery` shows it, and
+ * the hub's `onUndelivered` tells when it stays out.
+ *
+ * Answers: 204; 404 when this process has no such connection (any more); 400 malformed; 405 no POST; 408 too slow;
+ * 413 too large; 415 neither JSON nor text.
+ *
+ * @throws TypeError when it is not given a hub.
+ * @example
+ * ```ts
+ * app.post('/acks', acknowledge(hub))
+ * ```
+ */
+export function acknowledge<
+  Route extends RouteGenericInterface = RouteGenericInterface,
+  Server extends RawServerBase = RawServerDefault,
+>(hub: Hub): FastifyHandler<Route, Server> {
+  return edge(acknowledgeBridge<FastifyRequest<Route, Server>>(new Acknowledger(hub), parsedBody))
 }

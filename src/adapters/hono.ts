@@ -4,12 +4,14 @@
  * @packageDocumentation
  */
 import type { Context } from 'hono'
+import { Acknowledger } from '../server/acknowledge.js'
 import type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 import type { Hub } from '../server/hub.js'
+import type { Body } from '../server/message.js'
 import type { MessageHandler, ReceiveOptions } from '../server/receive.js'
 import type { StreamOptions } from '../server/serve.js'
 import { bridge, openDirect, type WebBridge } from './web-bridge.js'
-import { receiveBridge } from './web-receive.js'
+import { acknowledgeBridge, receiveBridge } from './web-receive.js'
 
 export type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 export type { MessageContext, MessageHandler, ReceiveOptions, Reply, TransactionalReply } from '../server/receive.js'
@@ -81,10 +83,29 @@ export function receive<C extends Context = Context, Message = unknown, Transact
   handler: MessageHandler<C, Message, Transaction>,
   options?: ReceiveOptions<C, Transaction>,
 ): HonoHandler<C> {
-  const handle = receiveBridge(handler, options, async ({ req }: C) =>
-    req.raw.bodyUsed ? { raw: new Uint8Array(await req.arrayBuffer()) } : undefined,
-  )
-  return edge(handle, 'The handler of a message threw')
+  return edge(receiveBridge(handler, options, bodyRead<C>), 'The handler of a message threw')
+}
+
+/**
+ * Takes what clients acknowledge: mount it where the client's option `acks` points. `hub.delivery` shows it, and
+ * the hub's `onUndelivered` tells when it stays out.
+ *
+ * Answers: 204; 404 when this process has no such connection (any more); 400 malformed; 405 no POST; 408 too slow;
+ * 413 too large; 415 neither JSON nor text.
+ *
+ * @throws TypeError when it is not given a hub.
+ * @example
+ * ```ts
+ * app.post('/acks', acknowledge(hub))
+ * ```
+ */
+export function acknowledge<C extends Context = Context>(hub: Hub): HonoHandler<C> {
+  return edge(acknowledgeBridge(new Acknowledger(hub), bodyRead<C>), 'The handler of an acknowledgement threw')
+}
+
+/** What middleware has read through `c.req` can be read once more from there. */
+async function bodyRead<C extends Context>({ req }: C): Promise<Body | undefined> {
+  return req.raw.bodyUsed ? { raw: new Uint8Array(await req.arrayBuffer()) } : undefined
 }
 
 function edge<C extends Context>(handle: WebBridge<C>, told: string): HonoHandler<C> {

@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../protocol/clock.js'
+import type { Acknowledger } from '../server/acknowledge.js'
 import type { Body, Incoming } from '../server/message.js'
 import { type MessageHandler, type ReceiveOptions, Receiver } from '../server/receive.js'
-import { isResponse, statusOf } from '../server/serve.js'
+import { type Answer, isResponse, statusOf } from '../server/serve.js'
 import { answer, Leaving, type NodeBridge, type NodeRequest, refuse } from './node-bridge.js'
 import { isGone } from './node-gone.js'
 
@@ -15,7 +17,29 @@ export function receiveBridge<Request, Message, Transaction>(
   options: ReceiveOptions<Request, Transaction> = {},
   bodyOf?: (request: Request) => Body | undefined,
 ): NodeBridge<Request> {
-  const receiver = new Receiver(handler, options)
+  return messageBridge(new Receiver(handler, options), options.onError, bodyOf)
+}
+
+/** The way from an acknowledgement to its answer; the same `bodyOf`. */
+export function acknowledgeBridge<Request>(
+  acknowledger: Acknowledger,
+  bodyOf?: (request: Request) => Body | undefined,
+): NodeBridge<Request> {
+  return messageBridge(acknowledger, acknowledger.onError, bodyOf)
+}
+
+/** What answers messages, and the bounds of their bodies. */
+interface Answering<Request> {
+  readonly clock: Clock
+  readonly bodyTimeoutMs: number
+  answer(request: Request, incoming: Incoming): Promise<Answer>
+}
+
+function messageBridge<Request>(
+  receiver: Answering<Request>,
+  onError: ((error: unknown) => void) | undefined,
+  bodyOf: ((request: Request) => Body | undefined) | undefined,
+): NodeBridge<Request> {
   return async (exchange) => {
     const { request, req, res } = exchange
     const leaving = new Leaving(req, res)
@@ -28,7 +52,7 @@ export function receiveBridge<Request, Message, Transaction>(
     } catch (error) {
       // Nobody is left to be refused.
       if (isGone(res) && (isResponse(error) || statusOf(error))) return
-      await refuse(exchange, error, options.onError)
+      await refuse(exchange, error, onError)
     } finally {
       leaving.dispose()
     }
@@ -53,14 +77,14 @@ class NodeIncoming implements Incoming {
   readonly body: Body | undefined
   readonly signal: AbortSignal
   readonly #req: NodeRequest
-  readonly #limits: Pick<Receiver<unknown, unknown, unknown>, 'clock' | 'bodyTimeoutMs'>
+  readonly #limits: Pick<Answering<unknown>, 'clock' | 'bodyTimeoutMs'>
   #leave: (() => void) | undefined
 
   constructor(
     req: NodeRequest,
     signal: AbortSignal,
     body: Body | undefined,
-    limits: Pick<Receiver<unknown, unknown, unknown>, 'clock' | 'bodyTimeoutMs'>,
+    limits: Pick<Answering<unknown>, 'clock' | 'bodyTimeoutMs'>,
   ) {
     this.#req = req
     this.signal = signal

@@ -3,13 +3,14 @@
  *
  * @packageDocumentation
  */
+import { Acknowledger } from '../server/acknowledge.js'
 import type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 import type { Hub } from '../server/hub.js'
 import type { MessageHandler, ReceiveOptions } from '../server/receive.js'
 import { reportTo } from '../server/report.js'
 import type { StreamOptions } from '../server/serve.js'
 import { bridge, type NodeRequest, type NodeResponse, openDirect } from './node-bridge.js'
-import { receiveBridge } from './node-receive.js'
+import { acknowledgeBridge, receiveBridge } from './node-receive.js'
 
 export type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 export type { MessageContext, MessageHandler, ReceiveOptions, Reply, TransactionalReply } from '../server/receive.js'
@@ -94,6 +95,31 @@ export function receive<Message = unknown, Transaction = unknown>(
   return (req, res) => {
     handle({ request: req, req, res }).catch((error: unknown) => {
       reportTo(options?.onError, error)
+      res.statusCode = 500
+      res.end()
+    })
+  }
+}
+
+/**
+ * Takes what clients acknowledge: mount it where the client's option `acks` points. `hub.delivery` shows it, and
+ * the hub's `onUndelivered` tells when it stays out.
+ *
+ * Answers: 204; 404 when this process has no such connection (any more); 400 malformed; 405 no POST; 408 too slow;
+ * 413 too large; 415 neither JSON nor text.
+ *
+ * @throws TypeError when it is not given a hub.
+ * @example
+ * ```ts
+ * createServer(acknowledge(hub)).listen(3001)
+ * ```
+ */
+export function acknowledge(hub: Hub): NodeHandler {
+  const acknowledger = new Acknowledger(hub)
+  const handle = acknowledgeBridge<NodeRequest>(acknowledger)
+  return (req, res) => {
+    handle({ request: req, req, res }).catch((error: unknown) => {
+      reportTo(acknowledger.onError, error)
       res.statusCode = 500
       res.end()
     })

@@ -1,5 +1,7 @@
+import type { Acknowledger } from '../server/acknowledge.js'
 import type { Body, Incoming } from '../server/message.js'
 import { type MessageHandler, type ReceiveOptions, Receiver } from '../server/receive.js'
+import type { Answer } from '../server/serve.js'
 import { refusal, type WebBridge } from './web-bridge.js'
 
 /**
@@ -12,7 +14,21 @@ export function receiveBridge<Context, Message, Transaction>(
   options: ReceiveOptions<Context, Transaction> = {},
   bodyOf?: (context: Context) => Promise<Body | undefined>,
 ): WebBridge<Context> {
-  const receiver = new Receiver(handler, options)
+  return messageBridge(new Receiver(handler, options), bodyOf)
+}
+
+/** The way from an acknowledgement to its answer; the same `bodyOf`. */
+export function acknowledgeBridge<Context>(
+  acknowledger: Acknowledger,
+  bodyOf?: (context: Context) => Promise<Body | undefined>,
+): WebBridge<Context> {
+  return messageBridge(acknowledger, bodyOf)
+}
+
+function messageBridge<Context>(
+  receiver: { answer(request: Context, incoming: Incoming): Promise<Answer> },
+  bodyOf: ((context: Context) => Promise<Body | undefined>) | undefined,
+): WebBridge<Context> {
   return async (context, request) => {
     try {
       const incoming = new WebIncoming(request, await bodyOf?.(context))

@@ -38,7 +38,7 @@ export class WebSink implements Sink {
   write(bytes: Uint8Array): boolean {
     if (this.#closed) return false
     // A copy: who reads may transfer the buffer away, and these bytes belong to all readers of the stream.
-    this.#controller?.enqueue(bytes.slice())
+    this.#controller?.enqueue(new Uint8Array(bytes))
     return (this.#controller?.desiredSize ?? 0) > 0
   }
 

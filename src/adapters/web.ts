@@ -4,13 +4,14 @@
  *
  * @packageDocumentation
  */
+import { Acknowledger } from '../server/acknowledge.js'
 import type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 import type { Hub } from '../server/hub.js'
 import type { MessageHandler, ReceiveOptions } from '../server/receive.js'
 import { reportTo } from '../server/report.js'
 import type { StreamOptions } from '../server/serve.js'
 import { bridge, openDirect } from './web-bridge.js'
-import { receiveBridge } from './web-receive.js'
+import { acknowledgeBridge, receiveBridge } from './web-receive.js'
 
 export type { DirectConnection, DirectOptions, EventsOf, IterableOptions } from '../server/direct.js'
 export type { MessageContext, MessageHandler, ReceiveOptions, Reply, TransactionalReply } from '../server/receive.js'
@@ -90,6 +91,30 @@ export function receive<Message = unknown, Transaction = unknown>(
   return (request) =>
     handle(request, request).catch((error: unknown) => {
       reportTo(options?.onError, error)
+      return new Response(null, { status: 500 })
+    })
+}
+
+/**
+ * Takes what clients acknowledge: mount it where the client's option `acks` points. `hub.delivery` shows it, and
+ * the hub's `onUndelivered` tells when it stays out.
+ *
+ * Answers: 204; 404 when this process has no such connection (any more); 400 malformed; 405 no POST; 408 too slow;
+ * 413 too large; 415 neither JSON nor text.
+ *
+ * @throws TypeError when it is not given a hub.
+ * @example
+ * ```ts
+ * const acks = acknowledge(hub)
+ * export default { fetch: acks }
+ * ```
+ */
+export function acknowledge(hub: Hub): WebHandler {
+  const acknowledger = new Acknowledger(hub)
+  const handle = acknowledgeBridge<Request>(acknowledger)
+  return (request) =>
+    handle(request, request).catch((error: unknown) => {
+      reportTo(acknowledger.onError, error)
       return new Response(null, { status: 500 })
     })
 }

@@ -6,7 +6,8 @@ import { lostBy, type Outcome } from './outcome.js'
 import type { Progress } from './progress.js'
 import { BlockReader, type Gate, readBlocks } from './read.js'
 import { type Receiving, Reception } from './reception.js'
-import { type Asked, writeRequest } from './request.js'
+import { type Asked, type Way, writeRequest } from './request.js'
+import type { RequestHeaders } from './request-headers.js'
 import { judge } from './verdict.js'
 import { Watchdog } from './watchdog.js'
 
@@ -15,10 +16,15 @@ const UNANNOUNCED_SILENCE_MS = 300_000
 /** What an attempt belongs to. */
 export interface Context {
   readonly settings: Settings
+  readonly headers: RequestHeaders
   readonly progress: Progress
   readonly buffer: ItemBuffer
   /** The server was heard to be a stream. */
-  opened(connection: string | null): void
+  opened(attempt: Attempt, connection: string | null): void
+  /** A head came, and then nothing for as long as it may take to connect. Said once. */
+  quiet(): void
+  /** The server was heard, and is no hub. */
+  knowsNoPolls(): void
 }
 
 /**
@@ -27,25 +33,34 @@ export interface Context {
  */
 export class Attempt implements Receiving, Gate {
   readonly outcome: Promise<Outcome>
+  way: Way
+  readonly #pollS: number
   readonly #context: Context
   readonly #controller = new AbortController()
   readonly #watchdog: Watchdog
   #settle: (outcome: Outcome) => void = () => {}
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  readonly #startedAt: number
   #step = 'the headers failed'
   #over = false
+  /** Whether a head came and no byte of its body yet. */
+  #quiet = false
   #openedAt: number | undefined
   #handedOver = false
   #established = false
 
-  constructor(context: Context) {
+  /** @param pollS - how long a poll asks the server to wait, in seconds. */
+  constructor(context: Context, way: Way = 'stream', pollS = 0) {
     this.#context = context
+    this.way = way
+    this.#pollS = pollS
     this.outcome = new Promise((resolve) => {
       this.#settle = resolve
     })
-    const { clock, connectTimeoutMs } = context.settings
+    const { clock } = context.settings
+    this.#startedAt = clock.now()
     this.#watchdog = new Watchdog(clock, (ms) => this.#onSilence(ms))
-    this.#watchdog.start(connectTimeoutMs)
+    this.#watchdog.start(this.#connectMs())
     // Not in this turn: what the user's `headers` function does must find the attempt in its place.
     Promise.resolve()
       .then(() => this.#proceed())
@@ -57,6 +72,16 @@ export class Attempt implements Receiving, Gate {
 
   get over(): boolean {
     return this.#over
+  }
+
+  /** Whether the head of a stream came. */
+  get headed(): boolean {
+    return this.#openedAt !== undefined
+  }
+
+  /** Whether a poll brought something, or waited as it should. */
+  get full(): boolean {
+    return this.#handedOver || this.#context.settings.clock.now() - this.#startedAt >= 500 * this.#pollS
   }
 
   /** Whether it ended a failure or a stream that had been up: known when it is over. */
@@ -76,7 +101,7 @@ export class Attempt implements Receiving, Gate {
   }
 
   opened(connection: string | null): void {
-    this.#context.opened(connection)
+    this.#context.opened(this, connection)
     // An announced heartbeat takes effect at once; it may be far shorter than what held until now.
     if (!this.#over) this.#watchdog.start(this.#silenceMs())
   }
@@ -85,8 +110,16 @@ export class Attempt implements Receiving, Gate {
     this.#handedOver = true
   }
 
+  knowsNoPolls(): void {
+    this.#context.knowsNoPolls()
+    if (this.way === 'poll') this.way = 'stream'
+  }
+
   heard(): void {
     this.#watchdog.touch()
+    if (!this.#quiet) return
+    this.#quiet = false
+    this.#watchdog.start(this.#silenceMs())
   }
 
   before(piece: Uint8Array): void {
@@ -103,9 +136,9 @@ export class Attempt implements Receiving, Gate {
   }
 
   async #proceed(): Promise<Outcome> {
-    const { settings, progress } = this.#context
+    const { settings, headers: made, progress } = this.#context
     if (this.#over) return OVER
-    const { url, headers, asked } = await writeRequest(settings, progress)
+    const { url, headers, asked } = await writeRequest(settings, made, progress, this.#pollS)
     if (this.#over) return OVER
     this.#step = 'the request failed'
     const response = await settings.fetch(url, { ...settings.init, headers, signal: this.#controller.signal })
@@ -127,23 +160,41 @@ export class Attempt implements Receiving, Gate {
 
   async #read(body: ReadableStream<Uint8Array> | null, asked: Asked): Promise<Outcome> {
     this.#step = 'the response broke off'
-    this.#openedAt = this.#context.settings.clock.now()
-    this.#watchdog.start(this.#silenceMs())
+    const { settings } = this.#context
+    this.#openedAt = settings.clock.now()
+    this.#quiet = this.way === 'stream' && settings.fallback === 'poll'
+    this.#watchdog.start(this.#quiet ? Math.min(this.#connectMs(), this.#silenceMs()) : this.#silenceMs())
     if (body) {
       this.#reader = body.getReader()
       const reception = new Reception(this, this.#context.progress, asked)
-      await readBlocks(this.#reader, new BlockReader(this.#context.settings.maxEventBytes, reception), this)
+      await readBlocks(this.#reader, new BlockReader(settings.maxEventBytes, reception), this)
     }
-    return { is: 'lost', reason: 'the response ended' }
+    return this.way === 'poll' ? { is: 'polled' } : { is: 'lost', reason: 'the response ended' }
+  }
+
+  #connectMs(): number {
+    return this.#context.settings.connectTimeoutMs + 1_000 * this.#pollS
   }
 
   #silenceMs(): number {
     const { settings, progress } = this.#context
+    // One deadline holds for the whole of these, however little the heartbeat.
+    if (this.way !== 'stream') return this.#connectMs()
     return settings.silenceMs ?? progress.silenceMs ?? UNANNOUNCED_SILENCE_MS
   }
 
   #onSilence(ms: number): void {
-    this.end({ is: 'lost', reason: this.#reader ? `no byte for ${ms} ms` : `no response head within ${ms} ms` })
+    if (this.#quiet && ms < this.#silenceMs()) {
+      this.#quiet = false
+      this.#watchdog.start(this.#silenceMs())
+      this.#context.quiet()
+      return
+    }
+    this.end({
+      is: 'lost',
+      silent: !this.#reader,
+      reason: this.#reader ? `no byte for ${ms} ms` : `no response head within ${ms} ms`,
+    })
   }
 
   #outcomeOf(fault: unknown): Outcome {

@@ -1,48 +1,26 @@
 import { SseError } from '../protocol/error.js'
 import type { StreamItem } from '../protocol/event.js'
-import { Attempt, type Context } from './attempt.js'
+import { Acks } from './acks.js'
+import type { Attempt, Context } from './attempt.js'
+import { Attempts } from './attempts.js'
 import { afterEstablished, afterFailure, afterMaxAge } from './backoff.js'
 import { ItemBuffer } from './buffer.js'
+import type { EventStream } from './event-stream.js'
+import { LINK, type Linked, makeLink, type StreamLink } from './link.js'
 import { type ConnectOptions, type ConnectState, readOptions, type Settings, type StateListener } from './options.js'
 import type { Outcome } from './outcome.js'
 import { Progress } from './progress.js'
-import { pause } from './wake.js'
+import { RequestHeaders } from './request-headers.js'
+import { type Pause, pause } from './wake.js'
+
+export type { EventStream } from './event-stream.js'
 
 /** Wakes that come closer than this are held back, or a flapping network would make a hammer of them. */
 const WAKE_SPACING_MS = 1_000
+/** However busy a stream is, its polls end no closer than this. */
+const POLL_SPACING_MS = 100
 /** A server that says `maxAge` more often than this is met with the usual waits. */
 const QUICK_SPACING_MS = 5_000
-
-/**
- * A stream that is kept up: the items of one server stream across as many responses as it takes. For
- * one consumer.
- */
-export interface EventStream extends AsyncIterable<StreamItem, undefined>, AsyncDisposable {
-  /**
-   * Iterates over the items. Leaving the loop closes the stream.
-   *
-   * @throws SseError `HTTP_STATUS`, `NOT_AN_EVENT_STREAM` or `FRAME_TOO_LARGE`, once, after all items
-   * that were received before it.
-   */
-  [Symbol.asyncIterator](): AsyncIterableIterator<StreamItem, undefined>
-  /**
-   * The place behind which everything is handled: it moves to an item's `id` when the item after it is
-   * asked for. Save it, and pass it as the option `cursor`, to resume after a restart.
-   */
-  readonly cursor: string | null
-  readonly state: ConnectState
-  /** What the server calls the open connection; `null` while there is none, or it has no name. */
-  readonly connection: string | null
-  /**
-   * Resolves when the stream is up for the first time. Rejects with the final error, or with
-   * `SseError` `CLOSED` when the stream ends before that. Never an unhandled rejection.
-   */
-  readonly ready: Promise<void>
-  /** Calls `listener` on every change of state, until the returned function is called. */
-  onState(listener: StateListener): () => void
-  /** Ends the stream now: nothing is handed out any more, and nothing is left behind. */
-  close(): void
-}
 
 /**
  * Reads a stream of Server-Sent Events, and keeps reading it: comes back when the connection ends,
@@ -63,8 +41,10 @@ export function connect(url: string | URL, options: ConnectOptions = {}): EventS
   return new Stream(readOptions(url, options))
 }
 
-class Stream implements EventStream, Context {
+class Stream implements EventStream, Context, Linked {
   readonly settings: Settings
+  readonly headers: RequestHeaders
+  readonly [LINK]: StreamLink
   readonly buffer: ItemBuffer
   readonly progress: Progress
   readonly ready: Promise<void>
@@ -74,8 +54,10 @@ class Stream implements EventStream, Context {
   #settleReady: (error?: SseError) => void = () => {}
   #state: ConnectState = 'connecting'
   #connection: string | null = null
-  #attempt: Attempt | undefined
-  #endPause: (() => void) | undefined
+  readonly #asking: Attempts
+  readonly #acks: Acks | undefined
+  #mode: 'stream' | 'poll' = 'stream'
+  #paused: Pause | undefined
   #attempts = 0
   #failures = 0
   #wokenAt = Number.NEGATIVE_INFINITY
@@ -83,6 +65,10 @@ class Stream implements EventStream, Context {
 
   constructor(settings: Settings) {
     this.settings = settings
+    this.#asking = new Attempts(this)
+    this.headers = new RequestHeaders(settings.headers, settings.clock, settings.connectTimeoutMs)
+    this.#acks = settings.acks === undefined ? undefined : new Acks(settings.acks, this, this.headers, settings)
+    this[LINK] = makeLink(this, this.headers, () => this.#reopen())
     this.buffer = new ItemBuffer(settings.maxBufferedBytes, settings.cursor)
     this.progress = new Progress(this.buffer, settings.byQuery)
     this.ready = new Promise((resolve, reject) => {
@@ -132,24 +118,38 @@ class Stream implements EventStream, Context {
   }
 
   /** The attempt heard the server speak. */
-  opened(connection: string | null): void {
+  opened(attempt: Attempt, connection: string | null): void {
+    if (!this.#asking.answered(attempt)) return
     this.progress.everReady = true
     this.progress.refreshed = false
     this.#connection = connection
+    this.#acks?.moved()
     this.#settleReady()
+    const mode = attempt.way === 'poll' ? 'poll' : 'stream'
+    // One poll after another is no change.
+    if (this.#state === 'open' && this.#mode === mode) return
+    this.#mode = mode
     this.#change('open')
+  }
+
+  /** The attempt has a head, and hears nothing. */
+  quiet(): void {
+    this.#asking.quiet()
+  }
+
+  knowsNoPolls(): void {
+    this.#asking.knowsNoPolls()
   }
 
   async #run(): Promise<void> {
     while (this.#state !== 'closed') {
       this.#attempts++
-      this.#change('connecting')
+      const isStream = this.#asking.way === 'stream'
+      if (isStream) this.#mode = 'stream'
+      if (isStream || this.#state !== 'open') this.#change('connecting')
       if (this.#isClosed()) return
-      const attempt = new Attempt(this)
-      this.#attempt = attempt
-      const outcome = await attempt.outcome
-      this.#attempt = undefined
-      this.#connection = null
+      const { attempt, outcome } = await this.#asking.next()
+      if (outcome.is !== 'polled') this.#connection = null
       if (this.#isClosed()) return
       if (attempt.established) this.#failures = 0
       await this.#follow(outcome, attempt.established)
@@ -163,12 +163,20 @@ class Stream implements EventStream, Context {
         return this.#finish(outcome.reason)
       case 'failed':
         return this.#finish(outcome.reason, outcome.error)
+      case 'again':
+        return
+      case 'polled':
+        return this.#wait(POLL_SPACING_MS, POLL_SPACING_MS)
       case 'stripped':
         this.progress.byQuery = true
         return
       case 'refresh':
         this.progress.refreshed = true
+        // The next attempt waits for them, and meets what they reject with.
+        this.headers.renew().catch(() => {})
         return
+      case 'reopen':
+        return this.#pauseForWake()
       case 'refused':
         if (this.#isTerminal(outcome.error, outcome.terminal)) return this.#finish(outcome.reason, outcome.error)
         return this.#pause(this.#afterFailure(outcome.retryAfterMs), outcome.reason, outcome.retryAfterMs)
@@ -194,19 +202,28 @@ class Stream implements EventStream, Context {
   async #pause(delayMs: number, reason: string, floorMs: number): Promise<void> {
     this.#change('waiting', reason, delayMs)
     if (this.#isClosed()) return
+    const soonestMs = Math.max(floorMs, this.#wokenAt + WAKE_SPACING_MS - this.settings.clock.now())
+    return this.#wait(delayMs, soonestMs)
+  }
+
+  async #wait(delayMs: number, soonestMs: number): Promise<void> {
     const { clock } = this.settings
-    const soonestMs = Math.max(floorMs, this.#wokenAt + WAKE_SPACING_MS - clock.now())
-    await new Promise<void>((resolve) => {
-      const stop = pause(clock, delayMs, soonestMs, (woken) => {
-        if (woken) this.#wokenAt = clock.now()
-        resolve()
-      })
-      this.#endPause = () => {
-        stop()
-        resolve()
-      }
-    })
-    this.#endPause = undefined
+    this.#paused = pause(clock, delayMs, soonestMs)
+    if (await this.#paused.over) this.#wokenAt = clock.now()
+    this.#paused = undefined
+  }
+
+  /** The user's side calls for another response: as for a wake, at once, but not in a hot loop. */
+  #reopen(): void {
+    if (this.#state === 'open') this.#asking.end({ is: 'reopen' })
+    // What was stopped by the end is not to be woken again.
+    else if (this.#state === 'waiting') this.#paused?.wake()
+  }
+
+  async #pauseForWake(): Promise<void> {
+    const heldBackMs = this.#wokenAt + WAKE_SPACING_MS - this.settings.clock.now()
+    if (heldBackMs > 0) await this.#pause(heldBackMs, 'asked to reopen', heldBackMs)
+    this.#wokenAt = this.settings.clock.now()
   }
 
   #isTerminal(error: SseError, byDefault: boolean): boolean {
@@ -227,8 +244,9 @@ class Stream implements EventStream, Context {
     this.#state = 'closed'
     this.#connection = null
     this.settings.signal?.removeEventListener('abort', this.#onAbort)
-    this.#attempt?.end({ is: 'ended', reason })
-    this.#endPause?.()
+    this.#asking.end({ is: 'ended', reason })
+    this.#paused?.stop()
+    this.#acks?.close()
     this.buffer.finish(error)
     this.#settleReady(error ?? new SseError('CLOSED', `The stream was closed before it was ready: ${reason}`))
     this.#change('closed', reason)
@@ -241,7 +259,7 @@ class Stream implements EventStream, Context {
 
   #change(state: ConnectState, reason?: string, delayMs?: number): void {
     this.#state = state
-    const change = { state, mode: 'stream', attempt: this.#attempts, reason, delayMs } as const
+    const change = { state, mode: this.#mode, attempt: this.#attempts, reason, delayMs } as const
     for (const listener of [...this.#listeners]) {
       // A listener before it may have closed the stream, and `closed` is the last word.
       if (this.#state !== state) return
@@ -259,7 +277,9 @@ class Stream implements EventStream, Context {
       next: () => {
         // An end that left items in the buffer has let go of the signal.
         if (this.settings.signal?.aborted) this.close()
-        return this.buffer.next()
+        const next = this.buffer.next()
+        this.#acks?.moved()
+        return next
       },
       return: () => {
         this.close()

@@ -59,6 +59,17 @@ export interface ConnectOptions {
    */
   silenceMs?: number | undefined
   /**
+   * What to do where a proxy holds a stream back: poll the same address for one batch at a time, until streaming
+   * works again, or nothing. Only a GET polls. Default: `'poll'`.
+   */
+  fallback?: 'poll' | 'none' | undefined
+  /**
+   * Where to tell the server what the consumer has finished: the address of its `acknowledge`, which may be relative
+   * to that of the stream. It is sent with the same headers, at most once a second, and only when there is something
+   * new to say; what becomes of it changes nothing here. Default: nowhere.
+   */
+  acks?: string | URL | undefined
+  /**
    * Overrules which refusals (`HTTP_STATUS`, `NOT_AN_EVENT_STREAM`) are final; `undefined` keeps the
    * default. What it throws is dropped, and the default kept.
    */
@@ -83,6 +94,8 @@ export interface Settings {
   readonly maxBufferedBytes: number
   readonly connectTimeoutMs: number
   readonly silenceMs: number | undefined
+  readonly fallback: 'poll' | 'none'
+  readonly acks: string | undefined
   readonly isTerminal: (error: SseError) => boolean | undefined
   readonly onState: StateListener | undefined
 }
@@ -113,6 +126,8 @@ export function readOptions(url: string | URL, options: ConnectOptions): Setting
     maxBufferedBytes: bound('maxBufferedBytes', options.maxBufferedBytes, MIB),
     connectTimeoutMs: duration('connectTimeoutMs', options.connectTimeoutMs, 10_000),
     silenceMs: silenceMs === undefined ? undefined : duration('silenceMs', silenceMs, silenceMs),
+    fallback: readFallback(options),
+    acks: readAcks(options.acks, url, fetch !== undefined),
     isTerminal: callable('isTerminal', options.isTerminal) ?? (() => undefined),
     onState: callable('onState', options.onState),
   }
@@ -132,16 +147,32 @@ function readUrl(url: string | URL, hasFetch: boolean): { url: string; byQuery: 
       'Expected `url` to be absolute, as there is no page it could be relative to. Begin it with https://',
     )
   }
-  if (absolute.username !== '' || absolute.password !== '') {
-    throw new TypeError(
-      'Expected `url` to hold no user name and no password, which fetch refuses. Send them in `headers`.',
-    )
-  }
-  if (!hasFetch && absolute.protocol !== 'http:' && absolute.protocol !== 'https:') {
-    throw new TypeError(`Expected \`url\` to begin with http: or https:, got ${show(absolute.protocol)}`)
-  }
+  assertFetchable('url', absolute, hasFetch)
   // Across origins the header would need a preflight that appears only on reconnect.
   return { url: text, byQuery: location !== undefined && absolute.origin !== location.origin }
+}
+
+function readAcks(acks: unknown, url: string | URL, hasFetch: boolean): string | undefined {
+  if (acks === undefined) return undefined
+  if (typeof acks !== 'string' && !(acks instanceof URL)) {
+    throw new TypeError(`Expected \`acks\` to be a string or a URL, got ${show(acks)}`)
+  }
+  const absolute = parseUrl(String(acks), parseUrl(String(url), pageLocation()?.href)?.href)
+  // Without a base, the stream's own address is one for the user's `fetch`, and so is this.
+  if (absolute === null) return String(acks)
+  assertFetchable('acks', absolute, hasFetch)
+  return absolute.href
+}
+
+function assertFetchable(name: string, { username, password, protocol }: URL, hasFetch: boolean): void {
+  if (username !== '' || password !== '') {
+    throw new TypeError(
+      `Expected \`${name}\` to hold no user name and no password, which fetch refuses. Send them in \`headers\`.`,
+    )
+  }
+  if (!hasFetch && protocol !== 'http:' && protocol !== 'https:') {
+    throw new TypeError(`Expected \`${name}\` to begin with http: or https:, got ${show(protocol)}`)
+  }
 }
 
 function pageLocation(): { href: string; origin: string } | undefined {
@@ -177,6 +208,12 @@ function readInit({ method, body, credentials }: ConnectOptions): RequestInit {
     ...(hasBody && { body }),
     ...(credentials !== undefined && { credentials }),
   }
+}
+
+/** What is sent with another method may do something each time it is asked for. */
+function readFallback({ fallback, method = 'GET' }: ConnectOptions): 'poll' | 'none' {
+  const chosen = oneOf('fallback', fallback, ['poll', 'none'], 'poll')
+  return /^get$/i.test(method) ? chosen : 'none'
 }
 
 function readHeaders(headers: ConnectOptions['headers']): Settings['headers'] {

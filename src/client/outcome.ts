@@ -8,6 +8,8 @@ export type Outcome =
   | { readonly is: 'stripped' }
   /** The credentials are stale: ask again, at once, with new headers. */
   | { readonly is: 'refresh' }
+  /** Somebody on this side wants another response: ask again, at once. */
+  | { readonly is: 'reopen' }
   /** The server refused; `terminal` is the default, which the user may overrule. */
   | {
       readonly is: 'refused'
@@ -18,8 +20,20 @@ export type Outcome =
     }
   /** To ask again would end the same way. */
   | { readonly is: 'failed'; readonly error: SseError; readonly reason: string }
+  /** A poll was answered in full. */
+  | { readonly is: 'polled' }
+  /** Ask at once, in another way; or another attempt has, and was answered. */
+  | { readonly is: 'again' }
   /** Come back later; after `maxAge`, soon. */
-  | { readonly is: 'lost'; readonly reason: string; readonly maxAge?: boolean }
+  | {
+      readonly is: 'lost'
+      readonly reason: string
+      readonly maxAge?: boolean
+      /** No head came in time. */
+      readonly silent?: boolean
+      /** The server said so itself. */
+      readonly said?: boolean
+    }
 
 /**
  * Names a fault without its message, which may quote the address or a header.

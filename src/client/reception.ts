@@ -7,6 +7,8 @@ import type { Asked } from './request.js'
 /** The attempt whose response is received. */
 export interface Receiving {
   readonly over: boolean
+  /** The server does not answer as a hub does, so a poll of it is a stream. */
+  knowsNoPolls(): void
   /** The server was heard to be a stream. */
   opened(connection: string | null): void
   /** The consumer was given something that the server sent. */
@@ -42,7 +44,7 @@ export class Reception implements BlockReceiver {
   place(id: string): void {
     if (this.#attempt.over) return
     this.#openForeign()
-    this.#progress.place(id)
+    if (!this.#attempt.over) this.#progress.place(id)
   }
 
   retry(ms: number): void {
@@ -61,6 +63,7 @@ export class Reception implements BlockReceiver {
       this.#attempt.end({ is: 'lost', reason: 'the answer continues from another place' })
       return
     }
+    if (ready.resumed === undefined) this.#attempt.knowsNoPolls()
     this.#open = true
     this.#steady = true
     if (ready.heartbeatMs !== undefined) this.#progress.heartbeat(ready.heartbeatMs)
@@ -83,7 +86,12 @@ export class Reception implements BlockReceiver {
     const reason = parseEnd(block.data)
     if (reason === 'sealed') this.#attempt.end({ is: 'ended', reason: 'the stream is sealed' })
     else
-      this.#attempt.end({ is: 'lost', reason: `the server ended the response: ${reason}`, maxAge: reason === 'maxAge' })
+      this.#attempt.end({
+        is: 'lost',
+        reason: `the server ended the response: ${reason}`,
+        maxAge: reason === 'maxAge',
+        said: true,
+      })
   }
 
   #event(block: Block): void {
@@ -95,6 +103,7 @@ export class Reception implements BlockReceiver {
 
   #openForeign(): void {
     if (this.#open) return
+    this.#attempt.knowsNoPolls()
     this.#open = true
     this.#attempt.opened(null)
     if (this.#asked === 'unsendable' && !this.#attempt.over) this.#progress.lost(undefined)

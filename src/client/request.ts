@@ -1,5 +1,12 @@
 import type { Settings } from './options.js'
 import type { Progress } from './progress.js'
+import type { RequestHeaders } from './request-headers.js'
+
+/**
+ * How an attempt asks: for a response that stays open, for one batch, or only to see whether such a response
+ * would say anything.
+ */
+export type Way = 'stream' | 'poll' | 'probe'
 
 /** Where the cursor stood in the request, if anywhere. */
 export type Asked = 'nothing' | 'header' | 'query' | 'unsendable'
@@ -14,11 +21,17 @@ const MAX_CURSOR_BYTES = 8_192
 /** Blanks at the ends are trimmed on the way, so that the server would see another cursor. */
 const UNFIT = /^[\t ]|[\t ]$|[^\t\x20-\x7e\x80-\xff]/
 
-/** Writes the request of one attempt: headers made for it, and the place it resumes from. */
-export async function writeRequest(settings: Settings, progress: Progress): Promise<Request> {
-  const headers = new Headers(await settings.headers())
+/** Writes the request of one attempt: headers made for it, the place it resumes from, and the wait of a poll. */
+export async function writeRequest(
+  settings: Settings,
+  made: RequestHeaders,
+  progress: Progress,
+  pollS: number,
+): Promise<Request> {
+  const headers = await made.make()
   if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
-  const url = settings.from === undefined ? settings.url : withQuery(settings.url, 'from', settings.from)
+  const base = pollS > 0 ? withQuery(settings.url, 'poll', String(pollS)) : settings.url
+  const url = settings.from === undefined ? base : withQuery(base, 'from', settings.from)
   const cursor = progress.received
   if (cursor === null) return { url, headers, asked: 'nothing' }
   const text = cursorHeader(cursor)

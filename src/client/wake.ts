@@ -17,36 +17,44 @@ function onWake(back: () => void): () => void {
   }
 }
 
-/**
- * Waits `ms`; being online or visible again ends the wait, yet never before `soonestMs` of it passed.
- *
- * @param done - called once, with whether the wait was cut short.
- * @returns what ends the wait without calling `done`.
- */
-export function pause(clock: Clock, ms: number, soonestMs: number, done: (woken: boolean) => void): () => void {
+/** A wait that may be cut short. */
+export interface Pause {
+  /** Resolves when it is over, with whether it was cut short by a wake. */
+  readonly over: Promise<boolean>
+  /** Ends it, yet never before `soonestMs` of it passed. */
+  wake(): void
+  /** Ends it now. */
+  stop(): void
+}
+
+/** Waits `ms`; being online or visible again ends the wait, yet never before `soonestMs` of it passed. */
+export function pause(clock: Clock, ms: number, soonestMs: number): Pause {
   const startedAt = clock.now()
+  let settle: (woken: boolean) => void = () => {}
+  const over = new Promise<boolean>((resolve) => {
+    settle = resolve
+  })
   let cancelTimer = clock.setTimeout(() => finish(false), ms)
   const detach = soonestMs < ms ? onWake(wake) : () => {}
 
-  function stop(): void {
+  function finish(woken: boolean): void {
     cancelTimer()
     detach()
-  }
-
-  function finish(woken: boolean): void {
-    stop()
-    done(woken)
+    settle(woken)
   }
 
   function wake(): void {
+    // The wait itself ends sooner.
+    if (soonestMs >= ms) return
     const restMs = startedAt + soonestMs - clock.now()
     if (restMs <= 0) {
       finish(true)
     } else {
-      stop()
+      cancelTimer()
+      detach()
       cancelTimer = clock.setTimeout(() => finish(true), restMs)
     }
   }
 
-  return stop
+  return { over, wake, stop: () => finish(false) }
 }

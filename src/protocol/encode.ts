@@ -44,6 +44,15 @@ export function encodeComment(text = ''): string {
     .join('\n')}\n\n`
 }
 
+/**
+ * A frame of what was checked when it was published: to check it again would cost as much as to encode it.
+ *
+ * @param id - a cursor of ours.
+ */
+export function encodeChecked(event: string | undefined, data: string, id: string): string {
+  return event === undefined ? `${dataLines(data)}id: ${id}\n\n` : `event: ${event}\n${dataLines(data)}id: ${id}\n\n`
+}
+
 function dataLines(data: string): string {
   // Two `includes` are cheaper than one regular expression, and nearly all data is one line.
   if (!data.includes('\n') && !data.includes('\r')) return `data: ${data}\n`

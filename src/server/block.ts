@@ -1,7 +1,8 @@
 import { GAP, gapData } from '../protocol/control.js'
-import { formatCursor, type Place } from '../protocol/cursor.js'
-import { encodeEvent } from '../protocol/encode.js'
+import { type Cursor, formatCursor, type Place } from '../protocol/cursor.js'
+import { encodeChecked, encodeEvent } from '../protocol/encode.js'
 import type { StoredEvent } from '../protocol/store.js'
+import { chunkOf, payloadOf } from './chunk.js'
 
 /** The most bytes that one write hands to a socket, unless a single frame is larger. */
 export const MAX_BLOCK_BYTES = 64 * 1024
@@ -21,22 +22,25 @@ export class Block {
   /** The tags of the frames, in order. */
   readonly tags: readonly number[]
   readonly bytes: Uint8Array
+  /** The same as one chunk of HTTP/1.1, for those who write to the socket itself. */
+  readonly chunk: Uint8Array
 
   constructor(epoch: string, after: number, afterTag: number, tags: readonly number[], bytes: Uint8Array) {
     this.epoch = epoch
     this.after = after
     this.afterTag = afterTag
     this.tags = tags
-    this.bytes = bytes
+    this.end = { epoch, offset: after + tags.length, tag: tags.at(-1) ?? afterTag }
+    this.chunk = chunkOf(bytes)
+    this.bytes = payloadOf(this.chunk, bytes.length)
   }
+
+  /** The place of the last frame: one object for all who stand there. */
+  readonly end: Place
 
   /** The offset of the last frame. */
   get last(): number {
-    return this.after + this.tags.length
-  }
-
-  get lastTag(): number {
-    return this.tags.at(-1) ?? this.afterTag
+    return this.end.offset
   }
 
   /** The tag at `offset`; `undefined` when this block does not know it. */
@@ -92,10 +96,18 @@ export class BlockBuilder implements Place {
 
   /** Adds one event. Returns the blocks that it completes. */
   add(event: StoredEvent): Block[] {
-    const frame = encodeStored(this.epoch, event)
+    return this.#take(encodeStored(this.epoch, event), event.tag)
+  }
+
+  /** Adds one event that was checked when it was published here. Returns the blocks that it completes. */
+  addChecked(event: string | undefined, data: string, tag: number, cursor: Cursor): Block[] {
+    return this.#take(encodeChecked(event, data, cursor), tag)
+  }
+
+  #take(frame: string, tag: number): Block[] {
     const complete = this.#text.length + frame.length > MAX_BLOCK_BYTES ? this.take() : []
     this.#text += frame
-    this.#tags.push(event.tag)
+    this.#tags.push(tag)
     return complete
   }
 
@@ -118,7 +130,7 @@ function split(block: Block): Block[] {
   const half = tags.length >> 1
   const border = frameEnd(bytes, half)
   const left = new Block(epoch, after, afterTag, tags.slice(0, half), bytes.subarray(0, border))
-  const right = new Block(epoch, after + half, left.lastTag, tags.slice(half), bytes.subarray(border))
+  const right = new Block(epoch, after + half, left.end.tag, tags.slice(half), bytes.subarray(border))
   return [...split(left), ...split(right)]
 }
 

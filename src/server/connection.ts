@@ -1,12 +1,11 @@
 import type { Clock } from '../protocol/clock.js'
 import { type EndReason, encodeEnd } from '../protocol/control.js'
-import { randomEpoch } from '../protocol/cursor.js'
 import { Deadlines } from './deadlines.js'
 import { type Beating, Heartbeats, type Pulse } from './heartbeat.js'
 import type { Sink, SinkListener } from './sink.js'
 
-/** Why a connection is over. */
-export type Reason = 'client' | 'sealed' | 'shutdown' | 'maxAge' | 'WRITE_TIMEOUT' | 'disconnected' | 'error'
+/** Why a connection is over. `poll`: it was a poll, and is answered. */
+export type Reason = 'client' | 'sealed' | 'shutdown' | 'maxAge' | 'poll' | 'WRITE_TIMEOUT' | 'disconnected' | 'error'
 
 /** What fills a connection: it writes when there is room, and stops when the connection is over. */
 export interface Feed {
@@ -35,6 +34,7 @@ export class Schedule {
 }
 
 const encoder = new TextEncoder()
+const NOTHING = new Uint8Array(0)
 
 /**
  * One open response: whether it has room, since when it is idle, and why it ended.
@@ -43,7 +43,7 @@ const encoder = new TextEncoder()
  * deadline destroys the response. Nothing else ever cuts a slow reader.
  */
 export class Connection implements Beating, SinkListener {
-  readonly id = randomEpoch()
+  readonly id = unguessable()
   readonly #sink: Sink
   readonly #schedule: Schedule
   readonly #feed: Feed
@@ -94,11 +94,11 @@ export class Connection implements Beating, SinkListener {
     return this.#abort.signal
   }
 
-  /** Writes whole frames. Returns whether there is room for more. */
-  write(bytes: Uint8Array): boolean {
+  /** Writes whole frames, with the chunk they make if that is at hand. Returns whether there is room for more. */
+  write(bytes: Uint8Array, chunk?: Uint8Array): boolean {
     if (!this.open) return false
     this.idleSince = this.#schedule.clock.now()
-    if (this.#sink.write(bytes)) return !this.blocked
+    if (this.#sink.write(bytes, chunk)) return !this.blocked
     if (this.open) {
       this.blocked = true
       this.#schedule.deadlines.add(this)
@@ -129,7 +129,8 @@ export class Connection implements Beating, SinkListener {
     }
     this.#phase = 'ending'
     this.#reason = reason
-    const goodbye = encoder.encode(encodeEnd(endReason(reason)))
+    // The end of a poll is no end of the stream.
+    const goodbye = reason === 'poll' ? NOTHING : encoder.encode(encodeEnd(endReason(reason)))
     if (this.blocked) this.#goodbye = goodbye
     else this.#sayGoodbye(goodbye)
   }
@@ -159,7 +160,7 @@ export class Connection implements Beating, SinkListener {
     this.#goodbye = undefined
     // The end must arrive within the write deadline, like everything else.
     this.#schedule.deadlines.add(this)
-    this.#sink.write(goodbye)
+    if (goodbye.length > 0) this.#sink.write(goodbye)
     this.#sink.end()
   }
 }
@@ -173,4 +174,9 @@ function endReason(reason: Reason): EndReason {
     default:
       return 'error'
   }
+}
+
+/** Whoever knows the name of a connection can acknowledge for it: it is told to nobody but its client. */
+function unguessable(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join('')
 }

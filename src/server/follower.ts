@@ -6,6 +6,16 @@ import type { TailReader } from './readers.js'
 import type { Sink } from './sink.js'
 
 const encoder = new TextEncoder()
+/** A poll that has brought so much is answered: what follows is the next one's. */
+const POLL_BYTES = 256 * 1024
+
+/** How a follower opens its connection. */
+export interface FollowerOpening {
+  readonly retryMs: number
+  readonly padding: string
+  /** Ends the response after the first batch, or so many milliseconds without one. */
+  readonly pollMs: number | undefined
+}
 
 /** What happens to a follower, for the hub's counts and the user's hooks. */
 export interface FollowerEvents {
@@ -24,6 +34,9 @@ export class Follower implements Feed, TailReader {
   #place: Place | undefined
   #connection: Connection | undefined
   #stepping = false
+  /** What a poll has brought, in bytes; `undefined` for a response that stays open. */
+  #polled: number | undefined
+  #cancelPoll: (() => void) | undefined
 
   constructor(log: Log, events: FollowerEvents) {
     this.#log = log
@@ -40,12 +53,7 @@ export class Follower implements Feed, TailReader {
   }
 
   /** Opens the connection on a response whose head was sent. */
-  open(
-    sink: Sink,
-    schedule: Schedule,
-    start: Start,
-    opening: { retryMs: number; padding: string; timeOffset?: number },
-  ): Connection {
+  open(sink: Sink, schedule: Schedule, start: Start, opening: FollowerOpening): Connection {
     const connection = new Connection(sink, schedule, this)
     this.#connection = connection
     this.#place = start.place
@@ -62,6 +70,10 @@ export class Follower implements Feed, TailReader {
       first += encodeReady(ready, opening.retryMs) + encodeGap(start.gap, cursor)
     } else first += encodeReady(ready, opening.retryMs, cursor)
     this.#events.opened(connection)
+    if (opening.pollMs !== undefined) {
+      this.#polled = start.gap ? first.length : 0
+      this.#cancelPoll = schedule.clock.setTimeout(() => connection.end('poll'), opening.pollMs, false)
+    }
     connection.start(first)
     return connection
   }
@@ -111,27 +123,40 @@ export class Follower implements Feed, TailReader {
     switch (step.kind) {
       case 'frames':
         this.#place = step.place
-        connection.write(step.bytes)
+        connection.write(step.bytes, step.chunk)
         this.#log.tail.moved()
-        return true
-      case 'gap':
+        return this.#goesOn(connection, step.bytes.length, POLL_BYTES)
+      case 'gap': {
         this.#place = step.place
         this.#events.gap()
-        connection.write(encoder.encode(encodeGap(step.gap, formatCursor(step.place))))
-        return true
+        const frame = encoder.encode(encodeGap(step.gap, formatCursor(step.place)))
+        connection.write(frame)
+        return this.#goesOn(connection, frame.length, POLL_BYTES)
+      }
       case 'again':
         return true
       case 'sealed':
         connection.end('sealed')
         return false
       case 'wait':
+        this.#goesOn(connection, 0, 1)
         return false
     }
+  }
+
+  /** Ends a poll that has brought `enough` bytes. Returns whether to go on. */
+  #goesOn(connection: Connection, bytes: number, enough: number): boolean {
+    if (this.#polled === undefined) return true
+    this.#polled += bytes
+    if (this.#polled < enough) return true
+    connection.end('poll')
+    return false
   }
 
   closed(reason: Reason): void {
     this.#log.tail.remove(this)
     this.#place = undefined
+    this.#cancelPoll?.()
     this.#events.closed(reason)
   }
 }

@@ -11,10 +11,15 @@ export function checkedOptions(options: HubOptions) {
   if (options.source !== undefined && typeof options.source?.join !== 'function') {
     throw new TypeError(`Expected \`source\` to be an object with a \`join\` method, got ${show(options.source)}`)
   }
+  if (options.onUndelivered !== undefined && typeof options.onUndelivered !== 'function') {
+    throw new TypeError(`Expected \`onUndelivered\` to be a function, got ${show(options.onUndelivered)}`)
+  }
   return {
     store: options.store,
     source: options.source,
     onError: options.onError,
+    onUndelivered: options.onUndelivered,
+    undeliveredMs: duration('undeliveredMs', options.undeliveredMs, 30_000),
     clock: options.clock ?? systemClock,
     heartbeatMs: duration('heartbeatMs', options.heartbeatMs, 15_000),
     heartbeatAs: oneOf('heartbeatAs', options.heartbeatAs, ['comment', 'event'], 'comment'),

@@ -51,7 +51,18 @@ export interface HubOptions {
   maxPendingBytes?: number | undefined
   /** Adds a comment of so many bytes to the opening and to each heartbeat, against proxies that hold small writes. 4096 defeats nginx. Default: 0. */
   padBytes?: number | undefined
-  /** Told of errors that have no other way out: those of a source. Default: `console.error`. */
+  /**
+   * Told of a connection whose client has acknowledged before, and for `undeliveredMs` has not acknowledged what was
+   * written: it is lost on the way, held by a proxy, or more than its consumer can take. Once per episode, which ends
+   * when that is acknowledged. See `acknowledge` of the adapters, and the client's `acks`.
+   */
+  onUndelivered?: ((delivery: Delivery) => void) | undefined
+  /**
+   * How long what was written may go without being acknowledged, in milliseconds. The hook is told a little later;
+   * at most after twice that, where acknowledgements trail already. Default: 30,000.
+   */
+  undeliveredMs?: number | undefined
+  /** Told of errors that have no other way out: those of a source, or of a hook. Default: `console.error`. */
   onError?: ((error: unknown) => void) | undefined
   /** Default: the system's. */
   clock?: Clock | undefined
@@ -96,6 +107,29 @@ export interface HubConnection<Request = unknown> {
   readonly reason: Reason | undefined
   /** Ends it in order. The client will come back. */
   close(): void
+}
+
+/** How far one connection is: what is published, what was written and what was acknowledged are three separate facts. */
+export interface Delivery<Request = unknown> {
+  readonly connection: HubConnection<Request>
+  /** The newest event of the stream, as far as this process knows. */
+  readonly head: Cursor
+  /** The last event that was handed to the socket. It may still be in a buffer of the system, or of a proxy. */
+  readonly written: Cursor
+  /**
+   * The last event that the client said its consumer has finished. `null` while it has said so of nothing in the
+   * log that is written.
+   */
+  readonly acknowledged: Cursor | null
+  /**
+   * When the client last acknowledged, by the hub's clock. `null`: never. It is a client without `acks`, or one that
+   * the head of its response has not reached.
+   */
+  readonly acknowledgedAt: number | null
+  /** How many events are published and not written; `null` when that cannot be known, as after a log was replaced. */
+  readonly unwritten: number | null
+  /** How many events are written and not acknowledged: all of this connection's when none is. `null` as above. */
+  readonly unacknowledged: number | null
 }
 
 /** Counts of a hub, for metrics. */
@@ -160,6 +194,15 @@ export interface Hub extends AsyncDisposable {
   pipe(stream: string, events: AsyncIterable<PublishEvent>, options?: PipeOptions): Promise<Piped>
   /** Ends the connections for which `which` is true, and returns how many. Their clients may come back. */
   disconnect(which: (connection: HubConnection) => boolean): number
+  /**
+   * How far each connection of a stream is that this process has. Looks through all connections of the process.
+   *
+   * @example
+   * ```ts
+   * const stuck = hub.delivery('news').filter(({ unacknowledged }) => unacknowledged !== 0)
+   * ```
+   */
+  delivery(stream: string): Delivery[]
   /** What happened so far, and what is open now. */
   stats(): HubStats
   /**
@@ -182,6 +225,8 @@ export interface JoinRequest<Request> {
   readonly cursor: Cursor | undefined
   readonly from: From
   readonly signal: AbortSignal
+  /** For a poll: how long it may wait for something, in milliseconds. */
+  readonly pollMs: number | undefined
   /** Whether a returning client that is `behind` events behind is replayed them. */
   readonly replay: ((behind: number) => Promise<boolean>) | undefined
 }
@@ -202,4 +247,18 @@ export interface Joined<Request> {
 export interface ConnectionHooks<Request> {
   onOpen?(connection: HubConnection<Request>): void
   onClose?(connection: HubConnection<Request>, reason: Reason): void
+}
+
+/** As {@link JOIN}: where adapters find what takes acknowledgements. */
+export const ACKNOWLEDGE: unique symbol = Symbol.for('steady-sse: acknowledge')
+
+export interface Acknowledgements {
+  readonly clock: Clock
+  readonly onError: ((error: unknown) => void) | undefined
+  /** Takes what a client finished, where it goes further than before. Returns whether there is such a connection. */
+  take(connection: string, cursor: Cursor | null): boolean
+}
+
+export interface AcknowledgingHub {
+  readonly [ACKNOWLEDGE]: Acknowledgements
 }

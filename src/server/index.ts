@@ -8,7 +8,16 @@ export { SseError, type SseErrorCode } from '../protocol/error.js'
 export type { Reason } from './connection.js'
 export { createHub } from './create-hub.js'
 export type { HistoryPage, HistoryQuery } from './history.js'
-export type { Hub, HubConnection, HubOptions, HubStats, Published, PublishOptions, SubscribeOptions } from './hub.js'
+export type {
+  Delivery,
+  Hub,
+  HubConnection,
+  HubOptions,
+  HubStats,
+  Published,
+  PublishOptions,
+  SubscribeOptions,
+} from './hub.js'
 export type { Piped, PipeOptions } from './pipe.js'
 export type { From } from './reader.js'
 export type { Subscription } from './subscription.js'

@@ -64,7 +64,7 @@ async function gather(incoming: Incoming, { clock, maxBodyBytes, bodyTimeoutMs }
   if (Number(incoming.header('content-length')) > maxBodyBytes) throw tooLarge(maxBodyBytes)
   if (incoming.consumed) {
     throw new TypeError(
-      'Expected a request whose body is unread, or was left as `request.body`. Mount receive() in front of what reads it.',
+      'Expected a request whose body is unread, or was left as `request.body`. Mount this handler in front of what reads it.',
     )
   }
   const pieces: Uint8Array[] = []

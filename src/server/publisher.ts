@@ -20,7 +20,12 @@ export interface PublisherOptions {
   /** Frees room in the store, if that can be done without harm. */
   makeRoom: () => boolean
   /** Told what was stored, in the order of the store's answers. */
-  stored: (stream: string, events: readonly AppendEvent[], places: readonly Appended[]) => void
+  stored: (
+    stream: string,
+    events: readonly AppendEvent[],
+    places: readonly Appended[],
+    published: readonly Published[],
+  ) => void
 }
 
 /** Brings events into the store: checked, bounded, by a deadline, and never faster than the loop turns. */
@@ -36,33 +41,75 @@ export class Publisher {
     this.#waits = new Deadlines(options.clock, options.publishTimeoutMs, (wait) => wait.late())
   }
 
-  async publish(stream: string, input: readonly PublishEvent[], options?: PublishOptions): Promise<Published[]> {
-    const events = input.map((event) => prepare(event, this.#options.maxFrameBytes))
-    const places = await this.append(stream, events, options)
-    return places.map((place) => ({ cursor: formatCursor(place), duplicate: place.duplicate }))
+  /** At once where the store answers at once: a promise for each event would cost as much as the event. */
+  publish(
+    stream: string,
+    input: readonly PublishEvent[],
+    options?: PublishOptions,
+  ): readonly Published[] | Promise<readonly Published[]> {
+    const { maxFrameBytes } = this.#options
+    return this.append(
+      stream,
+      input.map((event) => prepare(event, maxFrameBytes)),
+      options,
+    )
   }
 
   /** Publishes what is checked already: a gap record, too. */
-  async append(stream: string, events: readonly AppendEvent[], options?: PublishOptions): Promise<readonly Appended[]> {
+  append(
+    stream: string,
+    events: readonly AppendEvent[],
+    options?: PublishOptions,
+  ): readonly Published[] | Promise<readonly Published[]> {
     options?.signal?.throwIfAborted()
-    const { maxPendingBytes, stored } = this.#options
+    if (events.length === 0) return []
     const bytes = weight(events)
+    const { maxPendingBytes } = this.#options
     if (this.#pendingBytes + bytes > maxPendingBytes) {
       throw new SseError(
         'OVERLOADED',
         `Publishes under way hold more than \`maxPendingBytes\` (${maxPendingBytes}). Await each publish before the next, or publish smaller batches.`,
       )
     }
+    const places = this.#append(stream, events, options)
+    if (!(places instanceof Promise) && this.#turnBytes + bytes <= TURN_BYTES) {
+      return this.#stored(stream, events, places, bytes, options)
+    }
+    return this.#later(stream, events, places, bytes, options)
+  }
+
+  /** The bytes are pending until the store has answered, and the loop has turned if it must. */
+  async #later(
+    stream: string,
+    events: readonly AppendEvent[],
+    under: readonly Appended[] | Promise<readonly Appended[]>,
+    bytes: number,
+    options: PublishOptions | undefined,
+  ): Promise<readonly Published[]> {
     this.#pendingBytes += bytes
     try {
-      const places = events.length === 0 ? [] : await this.#append(stream, events, options)
-      stored(stream, events, places)
-      this.#turnBytes += bytes
+      // Not awaited when at hand: what is stored must be offered in the order of the answers.
+      const places = under instanceof Promise ? await under : under
+      const published = this.#stored(stream, events, places, bytes, options)
       if (this.#turnBytes > TURN_BYTES) await this.#nextTurn()
-      return places
+      return published
     } finally {
       this.#pendingBytes -= bytes
     }
+  }
+
+  #stored(
+    stream: string,
+    events: readonly AppendEvent[],
+    places: readonly Appended[],
+    bytes: number,
+    options: PublishOptions | undefined,
+  ): readonly Published[] {
+    const published = places.map((place) => ({ cursor: formatCursor(place), duplicate: place.duplicate }))
+    // What is in the user's own transaction is not there yet, and may never be: the store hints at it once it is.
+    if (options?.transaction === undefined) this.#options.stored(stream, events, places, published)
+    this.#turnBytes += bytes
+    return published
   }
 
   #append(

@@ -21,7 +21,13 @@ export interface Start {
 
 /** What comes next for a reader. */
 export type Step =
-  | { readonly kind: 'frames'; readonly bytes: Uint8Array; readonly place: Place }
+  | {
+      readonly kind: 'frames'
+      readonly bytes: Uint8Array
+      /** The same as one chunk of HTTP/1.1, if that is at hand. */
+      readonly chunk: Uint8Array | undefined
+      readonly place: Place
+    }
   | { readonly kind: 'gap'; readonly gap: Gap; readonly place: Place }
   | { readonly kind: 'wait' | 'sealed' | 'again' }
 
@@ -70,8 +76,8 @@ async function stepFromStore(log: Log, place: Place): Promise<Step> {
 }
 
 function framesAfter(block: Block, place: Place): Step {
-  const { epoch, last, lastTag } = block
-  return { kind: 'frames', bytes: block.bytesAfter(place.offset), place: { epoch, offset: last, tag: lastTag } }
+  const bytes = block.bytesAfter(place.offset)
+  return { kind: 'frames', bytes, chunk: bytes === block.bytes ? block.chunk : undefined, place: block.end }
 }
 
 /** The tables of resumption, for a reader that arrives. Waits for the tail. */

@@ -17,6 +17,7 @@ export class Registry {
     sealed: 0,
     shutdown: 0,
     maxAge: 0,
+    poll: 0,
     WRITE_TIMEOUT: 0,
     disconnected: 0,
     error: 0,

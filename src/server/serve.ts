@@ -82,8 +82,10 @@ export async function serve<Request>(
   const headers = streamHeaders(changes)
   if (inquiry.method === 'HEAD') return { kind: 'answer', status: 200, headers, body: '' }
   let from: From
+  let pollMs: number | undefined
   try {
     from = fromOf(inquiry, options)
+    pollMs = pollOf(inquiry)
   } catch (error) {
     return plain(400, (error as TypeError).message, changes)
   }
@@ -95,6 +97,7 @@ export async function serve<Request>(
       cursor,
       from,
       signal: inquiry.signal,
+      pollMs,
       replay: options.replay && ((behind) => choice.replay(behind)),
     })
     if (joined.complete) {
@@ -173,6 +176,16 @@ export function cursorOf({ lastEventId, query }: Pick<Inquiry, 'lastEventId' | '
 function fromOf<Request>({ query }: Inquiry, options: StreamOptions<Request>): From {
   const asked = options.allowFrom === false ? null : query.get('from')
   return asked === null ? (options.from ?? 'now') : parseFrom(asked)
+}
+
+/** How long a poll may wait, in milliseconds: the query `poll` is 1 to 25 seconds, below the patience of most proxies. */
+function pollOf({ query }: Inquiry): number | undefined {
+  const asked = query.get('poll')
+  if (asked === null) return undefined
+  if (!/^([1-9]|1\d|2[0-5])$/.test(asked)) {
+    throw new TypeError(`Expected the query \`poll\` to be a number of seconds from 1 to 25, got ${show(asked)}`)
+  }
+  return Number(asked) * 1_000
 }
 
 export function streamHeaders(changes?: HeaderChanges): Record<string, string> {

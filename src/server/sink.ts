@@ -10,8 +10,12 @@ export interface SinkListener {
 export interface Sink {
   /** From now on, `listener` is told. A response that is already gone says so at once. */
   bind(listener: SinkListener): void
-  /** Takes the bytes in any case. `false`: wait for `drained` before the next write. */
-  write(bytes: Uint8Array): boolean
+  /**
+   * Takes the bytes in any case. `false`: wait for `drained` before the next write.
+   *
+   * @param chunk - the same bytes as one chunk of HTTP/1.1, if somebody made it already; not to be changed, like them.
+   */
+  write(bytes: Uint8Array, chunk?: Uint8Array): boolean
   /** Completes the response: what was written still arrives. `closed` follows. */
   end(): void
   /** Cuts the response off and frees what was not sent. `closed` follows. */

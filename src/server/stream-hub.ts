@@ -1,5 +1,5 @@
 import type { Clock } from '../protocol/clock.js'
-import type { Cursor, Place } from '../protocol/cursor.js'
+import { type Place, parseCursor } from '../protocol/cursor.js'
 import { encodeComment } from '../protocol/encode.js'
 import { SseError } from '../protocol/error.js'
 import type { PublishEvent } from '../protocol/event.js'
@@ -7,10 +7,14 @@ import { bound, duration, named } from '../protocol/options.js'
 import type { Source } from '../protocol/source.js'
 import type { AppendEvent, EventStore } from '../protocol/store.js'
 import { type Reason, Schedule } from './connection.js'
+import { Deliveries } from './deliveries.js'
 import { Follower } from './follower.js'
 import { type HistoryPage, type HistoryQuery, readHistory } from './history.js'
 import {
+  ACKNOWLEDGE,
+  type AcknowledgingHub,
   type ConnectionHooks,
+  type Delivery,
   type Hub,
   type HubConnection,
   type HubOptions,
@@ -24,12 +28,12 @@ import {
   type SubscribeOptions,
 } from './hub.js'
 import { checkedOptions, drawRetry, parseFrom } from './hub-options.js'
+import { Joins } from './joins.js'
 import { Pages } from './pages.js'
 import { type Piped, type PipeOptions, pipe } from './pipe.js'
 import { prepare } from './prepare.js'
 import { Publisher } from './publisher.js'
 import { race } from './race.js'
-import { type From, type Log, type Start, startAt } from './reader.js'
 import { Registry, seenFromOutside } from './registry.js'
 import { reportTo } from './report.js'
 import { SourceFeed } from './source-feed.js'
@@ -38,15 +42,16 @@ import { StreamSubscription, type Subscription } from './subscription.js'
 import { Tails } from './tails.js'
 
 /** The hub: who is connected to what, and the way from each verb to the part that does it. */
-export class StreamHub implements Hub, JoiningHub {
+export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
   readonly #options: ReturnType<typeof checkedOptions>
   readonly #store: EventStore
   readonly #clock: Clock
   readonly #schedule: Schedule
   readonly #tails: Tails
-  readonly #pages: Pages
+  readonly #joins: Joins
   readonly #publisher: Publisher
   readonly #registry: Registry
+  readonly [ACKNOWLEDGE]: Deliveries
   readonly #subscriptions = new Set<StreamSubscription>()
   readonly #detach: (() => void) | undefined
   #gaps = 0
@@ -61,11 +66,12 @@ export class StreamHub implements Hub, JoiningHub {
     this.#schedule = new Schedule({ ...options, heartbeatPadBytes: padBytes })
     this.#tails = new Tails({ ...options, feed: options.source && ((stream) => this.#feed(stream)) })
     this.#registry = new Registry(options)
-    this.#pages = new Pages(store)
+    this[ACKNOWLEDGE] = new Deliveries(options)
+    this.#joins = new Joins(this.#tails, new Pages(store), options, () => this.#assertOpen())
     this.#publisher = new Publisher({
       ...options,
       makeRoom: () => this.#tails.makeRoom(),
-      stored: (stream, events, places) => this.#tails.get(stream)?.offer(events, places),
+      stored: (stream, events, places, published) => this.#tails.get(stream)?.offer(events, places, published),
     })
     this.#detach = store.attach?.({ clock, maxStreams, sealedTtlMs })
   }
@@ -79,8 +85,9 @@ export class StreamHub implements Hub, JoiningHub {
   ): Promise<Published | Published[]> {
     this.#assertOpen()
     named('stream', stream)
-    if (isArray(input)) return this.#publisher.publish(stream, input, options)
-    const [published] = await this.#publisher.publish(stream, [input], options)
+    if (isArray(input)) return [...(await this.#publisher.publish(stream, input, options))]
+    const under = this.#publisher.publish(stream, [input], options)
+    const [published] = under instanceof Promise ? await under : under
     return published as Published
   }
 
@@ -88,7 +95,7 @@ export class StreamHub implements Hub, JoiningHub {
     const { cursor, signal } = options
     const from = parseFrom(options.from ?? 'now')
     signal?.throwIfAborted()
-    const { log, start, leave } = await this.#join(stream, cursor, from, signal)
+    const { log, start, leave } = await this.#joins.join(stream, { cursor, from, signal })
     const close = () => subscription.close()
     const subscription = new StreamSubscription(log, this.#store, start, () => {
       signal?.removeEventListener('abort', close)
@@ -139,6 +146,10 @@ export class StreamHub implements Hub, JoiningHub {
     return this.#registry.disconnect(which)
   }
 
+  delivery(stream: string): Delivery[] {
+    return this[ACKNOWLEDGE].of(named('stream', stream))
+  }
+
   stats(): HubStats {
     return {
       connections: this.#registry.size,
@@ -176,13 +187,16 @@ export class StreamHub implements Hub, JoiningHub {
     asked: JoinRequest<Request>,
     free: () => void,
   ): Promise<Joined<Request>> {
-    const { log, start, leave } = await this.#join(stream, asked.cursor, asked.from, asked.signal, asked.replay)
+    const { log, start, leave } = await this.#joins.join(stream, asked)
     const { sealed, head } = log.tail.view
     let hooks: ConnectionHooks<Request> = {}
+    let forget: (() => void) | undefined
     let unregister: ((reason: Reason) => void) | undefined
     const follower = new Follower(log, {
       opened: (connection) => {
-        unregister = this.#registry.register(connection, seenFromOutside(connection, stream, asked.request), hooks)
+        const seen = seenFromOutside(connection, stream, asked.request)
+        forget = this[ACKNOWLEDGE].add(seen, start, follower, log.tail)
+        unregister = this.#registry.register(connection, seen, hooks)
       },
       gap: () => {
         this.#gaps++
@@ -190,6 +204,7 @@ export class StreamHub implements Hub, JoiningHub {
       closed: (reason) => {
         free()
         this.#tails.release(log.tail)
+        forget?.()
         unregister?.(reason)
       },
     })
@@ -200,48 +215,15 @@ export class StreamHub implements Hub, JoiningHub {
         hooks = given
         const { retryMs, padBytes } = this.#options
         const padding = padBytes > 0 ? encodeComment(' '.repeat(padBytes)) : ''
-        const connection = follower.open(sink, this.#schedule, start, { retryMs: drawRetry(retryMs), padding })
+        const connection = follower.open(sink, this.#schedule, start, {
+          retryMs: drawRetry(retryMs),
+          padding,
+          pollMs: asked.pollMs,
+        })
         if (this.#closing !== undefined) connection.end('shutdown')
         return connection
       },
       abandon: () => follower.abandon('client'),
-    }
-  }
-
-  /** Joins, and holds the tail until `leave` is called: by then a reader of its own must hold it. */
-  async #join(
-    stream: string,
-    cursor: Cursor | undefined,
-    from: From,
-    signal: AbortSignal | undefined,
-    replay?: (behind: number) => Promise<boolean>,
-  ): Promise<{ log: Log; start: Start; leave: () => void }> {
-    this.#assertOpen()
-    named('stream', stream)
-    const tail = this.#tails.open(stream)
-    const log: Log = { tail, pages: this.#pages, maxReplay: this.#options.maxReplay }
-    const guest = { wake() {} }
-    tail.add(guest)
-    const leave = () => {
-      tail.remove(guest)
-      this.#tails.release(tail)
-    }
-    const ms = this.#options.joinTimeoutMs
-    const waiting = new AbortController()
-    const late = () => new SseError('JOIN_TIMEOUT', `The subscription was not confirmed within ${ms} ms.`)
-    try {
-      const start = await race(startAt(log, cursor, from, replay, waiting.signal), {
-        clock: this.#clock,
-        ms,
-        late,
-        signal,
-      })
-      this.#assertOpen()
-      return { log, start, leave }
-    } catch (error) {
-      waiting.abort()
-      leave()
-      throw signal?.aborted ? error : storeError(error)
     }
   }
 
@@ -263,8 +245,8 @@ export class StreamHub implements Hub, JoiningHub {
   }
 
   async #append(stream: string, event: AppendEvent): Promise<Place> {
-    const [place] = await this.#publisher.append(stream, [event])
-    return place as Place
+    const [published] = await this.#publisher.append(stream, [event])
+    return parseCursor(published?.cursor ?? '') as Place
   }
 
   async #shutDown(graceMs: number): Promise<void> {

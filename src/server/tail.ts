@@ -1,8 +1,9 @@
 import { type Clock, nextTurn } from '../protocol/clock.js'
-import { type Place, randomEpoch } from '../protocol/cursor.js'
-import type { AppendEvent, Appended, EventStore, Page, StoredEvent, StreamView } from '../protocol/store.js'
+import { type Cursor, type Place, randomEpoch } from '../protocol/cursor.js'
+import type { AppendEvent, Appended, EventStore, Page, StreamView } from '../protocol/store.js'
 import { type Block, BlockBuilder } from './block.js'
 import { Hints, type Moved } from './hints.js'
+import { Known } from './known.js'
 import { Readers, type TailReader } from './readers.js'
 import { Ring } from './ring.js'
 import type { SourceFeed } from './source-feed.js'
@@ -32,11 +33,11 @@ export class Tail {
   readonly #feed: SourceFeed | undefined
   readonly #readers = new Readers()
   readonly #ring: Ring
-  #view: StreamView = { epoch: '', first: 1, firstTag: 0, head: 0, headTag: 0, sealed: false }
+  readonly #known = new Known()
   #builder = new BlockBuilder('', 0, 0)
   #flushing = false
   readonly #hints = new Hints(
-    (to) => to.epoch === this.#view.epoch && to.head <= this.#view.head,
+    (to) => to.epoch === this.#known.epoch && to.head <= this.#known.head,
     () => void this.refresh(),
   )
   #dirty = false
@@ -62,7 +63,7 @@ export class Tail {
 
   /** What is known of the stream. */
   get view(): StreamView {
-    return this.#view
+    return this.#known.view
   }
 
   /** Where the stream stood when it was joined; `undefined` until then. What a source brings while it confirms comes after. */
@@ -85,7 +86,7 @@ export class Tail {
 
   /** Resolves when no reader is `maxLead` events behind, or `signal` is aborted. */
   room(maxLead: number, signal: AbortSignal | undefined): Promise<void> {
-    return this.#readers.room(() => this.#phase === 'live' && this.#readers.behind(this.#view) >= maxLead, signal)
+    return this.#readers.room(() => this.#phase === 'live' && this.#readers.behind(this.view) >= maxLead, signal)
   }
 
   /** A reader has moved: producers that wait for it look again. */
@@ -130,16 +131,17 @@ export class Tail {
   }
 
   /** Takes events that this process has just appended. */
-  offer(events: readonly AppendEvent[], places: readonly Appended[]): void {
+  offer(events: readonly AppendEvent[], places: readonly Appended[], cursors: readonly { cursor: Cursor }[]): void {
+    const known = this.#known
     for (let index = 0; index < places.length; index++) {
       const place = places[index]
       const event = events[index]
       if (!place || !event || place.duplicate) continue
-      const { epoch, head, headTag } = this.#view
-      const continues = place.epoch === epoch && place.offset === head + 1 && place.previousTag === headTag
+      const { epoch, offset, tag, previousTag } = place
+      const continues = epoch === known.epoch && offset === known.head + 1 && previousTag === known.headTag
       if (this.#phase === 'live' && continues) {
-        this.#append({ offset: place.offset, tag: place.tag, event: event.event, data: event.data })
-      } else this.hint({ epoch: place.epoch, head: place.offset })
+        this.#took(offset, tag, this.#builder.addChecked(event.event, event.data, tag, cursors[index]?.cursor ?? ''))
+      } else this.hint({ epoch, head: offset })
     }
   }
 
@@ -197,9 +199,9 @@ export class Tail {
   #poll(): void {
     if (this.#pollMs === 0 || this.closed) return
     const look = async () => {
-      const before = this.#view
+      const before = this.view
       await this.refresh()
-      const moved = before.head !== this.#view.head || before.epoch !== this.#view.epoch
+      const moved = before.head !== this.#known.head || before.epoch !== this.#known.epoch
       this.#pollMs = moved ? (this.#store.pollMs ?? 0) : Math.min(this.#pollMs * 2, MAX_POLL_MS)
       this.#poll()
     }
@@ -210,7 +212,7 @@ export class Tail {
     while (this.#dirty && this.#phase === 'live') {
       if (this.#failed) await this.#pause(RETRY_MS)
       this.#dirty = false
-      const { epoch, head, headTag } = this.#view
+      const { epoch, head, headTag } = this.#known
       try {
         const page = await this.#store.read(this.stream, head, { limit: PULL_EVENTS, maxBytes: PULL_BYTES })
         if (page) this.#accept({ epoch, offset: head, tag: headTag }, page)
@@ -240,7 +242,8 @@ export class Tail {
   /** @param asked - the place that the page was asked to continue. */
   #accept(asked: Place, page: Page): void {
     const { first, firstTag, sealed } = page
-    const { head: before, headTag } = this.#view
+    const known = this.#known
+    const { head: before, headTag } = known
     // What was offered while the page was read is in it, too, unless the log was replaced in between.
     const held = page.events[before - asked.offset - 1]?.tag ?? headTag
     const isSame = page.epoch === asked.epoch && page.tag === asked.tag && held === headTag
@@ -249,19 +252,19 @@ export class Tail {
       return
     }
     for (const event of page.events) {
-      if (event.offset === this.#view.head + 1) this.#append(event)
+      if (event.offset === known.head + 1) this.#took(event.offset, event.tag, this.#builder.add(event))
     }
-    const complete = sealed && this.#view.head >= page.head
-    if (complete && !this.#view.sealed) this.#flushSoon()
-    this.#view = { ...this.#view, first, firstTag, sealed: complete }
-    if (this.#view.head >= page.head) return
-    if (this.#view.head === before) throw new Error('The store claims events that it does not give.')
+    const complete = sealed && known.head >= page.head
+    if (complete && !known.sealed) this.#flushSoon()
+    known.trim(first, firstTag, complete)
+    if (known.head >= page.head) return
+    if (known.head === before) throw new Error('The store claims events that it does not give.')
     this.#dirty = true
   }
 
-  #append(event: StoredEvent): void {
-    const complete = this.#builder.add(event)
-    this.#view = { ...this.#view, head: event.offset, headTag: event.tag }
+  /** @param complete - the blocks that the event at `offset` has completed. */
+  #took(offset: number, tag: number, complete: readonly Block[]): void {
+    this.#known.advance(offset, tag)
     if (complete.length > 0) this.#push(complete)
     this.#flushSoon()
   }
@@ -289,9 +292,8 @@ export class Tail {
     this.flush()
     this.#ring.clear()
     this.generation = randomEpoch()
-    const { epoch, first, firstTag, head, headTag, sealed } = view
-    this.#view = { epoch, first, firstTag, head, headTag, sealed }
-    this.#builder = new BlockBuilder(epoch, head, headTag)
+    this.#known.replace(view)
+    this.#builder = new BlockBuilder(view.epoch, view.head, view.headTag)
     this.#flushSoon()
   }
 }

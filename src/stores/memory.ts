@@ -59,6 +59,7 @@ class MemoryStore implements EventStore {
   #maxStreams = 10_000
   #sealedTtlMs = 86_400_000
   #bytes = 0
+  #newest: MemoryLog | undefined
   #cancelSweep: (() => void) | undefined
 
   constructor(limits: Limits, maxTotalBytes: number) {
@@ -140,11 +141,14 @@ class MemoryStore implements EventStore {
     if (this.#logs.size >= this.#maxStreams) this.#makeRoom()
     const log = new MemoryLog()
     this.#logs.set(stream, log)
+    this.#newest = log
     return log
   }
 
   /** The one used last comes last. */
   #use(stream: string, log: MemoryLog): void {
+    if (log === this.#newest) return
+    this.#newest = log
     this.#logs.delete(stream)
     this.#logs.set(stream, log)
   }
@@ -174,6 +178,7 @@ class MemoryStore implements EventStore {
 
   #forget(stream: string, log: MemoryLog): void {
     this.#logs.delete(stream)
+    if (log === this.#newest) this.#newest = undefined
     this.#bytes -= log.bytes
   }
 

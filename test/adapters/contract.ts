@@ -10,7 +10,7 @@ import { createHub, type Hub, type HubOptions } from '../../src/server/index.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { type VirtualClock, virtualClock } from '../../src/testing/virtual-clock.js'
 import { type Address, Frames, RawReader, read } from '../support/raw-reader.js'
-import type { Served, ServeOptions } from '../support/served.js'
+import { drain, isBlocked, type Served, type ServeOptions } from '../support/served.js'
 import { FarStore } from '../support/stores.js'
 import { turns, until } from '../support/turns.js'
 import { numbers, publishMany } from '../support/world.js'
@@ -403,10 +403,10 @@ export const cells: readonly Cell[] = [
       drip.response.pause()
       const [res] = it.served.responses
       let episodes = 0
-      for (await turns(20); res?.writableNeedDrain; await turns(20)) {
+      for (await turns(20); isBlocked(res); await turns(20)) {
         episodes++
         await it.clock.advance(4_900)
-        const drained = new Promise((resolve) => res.once('drain', resolve))
+        const drained = drain(res as http.ServerResponse)
         drip.response.resume()
         await drained
         drip.response.pause()

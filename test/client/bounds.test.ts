@@ -117,6 +117,7 @@ test('the deadline on connecting covers the headers, the connection and the head
       clock,
       onState,
       fetch: forever,
+      fallback: 'none',
       ...(phase === 'headers' && { headers: forever }),
       ...(phase === 'late headers' && { headers: slow }),
     })

@@ -127,7 +127,7 @@ test('headers are made for every attempt', async () => {
   let calls = 0
   const server = scripted(({ number, answer }) => (number < 3 ? answer([CUT]) : answer([HANG])))
   const headers = async () => ({ accept: 'text/event-stream, */*', 'x-call': String(++calls) })
-  const stream = connect(url, { fetch: server.fetch, clock, headers })
+  const stream = connect(url, { fetch: server.fetch, clock, headers, fallback: 'none' })
   await clock.advance(20_000)
   expect(server.requests.map((request) => request.headers.get('x-call'))).toEqual(['1', '2', '3'])
   expect(server.requests[0]?.headers.get('accept')).toBe('text/event-stream, */*')

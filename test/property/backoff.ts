@@ -8,7 +8,8 @@ import { CUT, end, event, gap, type Part, ready, scripted, settle } from '../cli
 export type MakeClient = (url: string, options: { fetch: typeof fetch; clock: VirtualClock }) => { close(): void }
 
 export const ourClient: MakeClient = (url, options) => {
-  const stream = connect(url, options)
+  // A poll in place of a stream has waits of its own.
+  const stream = connect(url, { ...options, fallback: 'none' })
   void (async () => {
     for await (const _ of stream);
   })()

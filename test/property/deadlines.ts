@@ -78,6 +78,7 @@ export const attemptOfClient: Limited = {
     const stream = connect('http://test/', {
       clock,
       connectTimeoutMs: ms,
+      fallback: 'none',
       headers: () => new Promise<Record<string, string>>((resolve) => (release = () => resolve({}))),
       fetch: () => new Promise(() => {}),
       onState: ({ state }) => state === 'waiting' && isOver(),

@@ -3,6 +3,8 @@ import { describe, test } from 'vitest'
 import { delivery, hubServer, type Plan } from './delivery.js'
 import { patience, runs } from './runs.js'
 
+const CALM = { handlingMs: 0, connectTimeoutMs: 10_000 } as const
+
 test('through any faults, consumers are handed the log minus the announced gaps, in order, each event once, and catch up', {
   timeout: patience(90_000),
 }, async () => {
@@ -20,8 +22,8 @@ const replayed: readonly (readonly [string, Plan])[] = [
       keepsTags: false,
       ringBytes: 1,
       clients: [
-        { stream: 0, from: 'earliest', native: false, handlingMs: 0, faults: [], seed: 0 },
-        { stream: 0, from: 'earliest', native: true, handlingMs: 0, faults: [], seed: 0 },
+        { stream: 0, from: 'earliest', native: false, ...CALM, faults: [], seed: 0 },
+        { stream: 0, from: 'earliest', native: true, ...CALM, faults: [], seed: 0 },
       ],
       steps: [
         { kind: 'wait', ms: 9_000 },
@@ -59,7 +61,7 @@ describe.each([
           ({ kind: 'publish', stream: 0, sizes: Array<number>(count).fill(0), elsewhere: true }) as const
         const wait = { kind: 'wait', ms: 3_000 } as const
         const steps = [publish(1), { kind: 'copy' } as const, publish(3), wait, ...loss, publish(12), wait]
-        return [{ ...PLAIN, clients: [{ stream: 0, from: 'earliest', native, handlingMs: 0, faults, seed: 0 }], steps }]
+        return [{ ...PLAIN, clients: [{ stream: 0, from: 'earliest', native, ...CALM, faults, seed: 0 }], steps }]
       }
       const examples = Array.from({ length: 450 }, (_unused, bytes) => cutAt(bytes))
       await fc.assert(delivery(hubServer), { examples, numRuns: examples.length })

@@ -81,6 +81,8 @@ interface ClientPlan {
   readonly native: boolean
   /** How long it takes to handle one item. */
   readonly handlingMs: number
+  /** How soon it takes a silent stream for one that is held back, and polls. */
+  readonly connectTimeoutMs: number
   /** What happens to each of its attempts; to those after them, nothing. */
   readonly faults: readonly (readonly PlannedFault[])[]
   readonly seed: number
@@ -169,6 +171,7 @@ const clientPlan: fc.Arbitrary<ClientPlan> = fc.record({
   from: fc.constantFrom('earliest' as const, 'earliest' as const, 'now' as const),
   native: fc.constantFrom(false, false, true),
   handlingMs: fc.constantFrom(0, 0, 0, 40),
+  connectTimeoutMs: fc.constantFrom(10_000, 10_000, 1_500, 300),
   faults: fc.array(
     fc.oneof({ weight: 4, arbitrary: fc.array(passing, { maxLength: 2 }) }, { weight: 1, arbitrary: holding }),
     { maxLength: 8 },
@@ -584,7 +587,8 @@ class Client {
     }
     const { signal } = new AbortController()
     this.#world.signals.push(signal)
-    const stream = connect(url, { ...options, signal, ...(cursor !== null && { cursor }) })
+    const { connectTimeoutMs } = this.#plan
+    const stream = connect(url, { ...options, connectTimeoutMs, signal, ...(cursor !== null && { cursor }) })
     const items: StreamItem[] = []
     const read = async () => {
       for await (const item of stream) {

@@ -21,6 +21,20 @@ test('a cursor gives back the place it was made of, in at most 64 printable char
   )
 })
 
+test('numbers stand in a cursor in base 36', () => {
+  const border = [0, 1, 9, 10, 35, 36, 37, 1_295, 1_296, 1_297, 46_655, 46_656, 2 ** 31, 2 ** 32 - 1, 2 ** 53 - 1]
+  for (const number of border) {
+    expect(formatCursor({ epoch: 'e', offset: number, tag: number })).toBe(
+      `e.${number.toString(36)}.${number.toString(36)}`,
+    )
+  }
+  fc.assert(
+    fc.property(fc.maxSafeNat(), (number) => {
+      expect(formatCursor({ epoch: 'e', offset: number, tag: 0 })).toBe(`e.${number.toString(36)}.0`)
+    }),
+  )
+})
+
 test('the longest place there is takes at most 64 characters', () => {
   const cursor = formatCursor({ epoch: 'z'.repeat(16), offset: Number.MAX_SAFE_INTEGER, tag: 2 ** 32 - 1 })
   expect(cursor.length).toBeLessThanOrEqual(64)

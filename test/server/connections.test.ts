@@ -41,7 +41,7 @@ test('stats count what is open, what was opened, and what was closed by which re
     connections: 3,
     streams: 2,
     opened: 3,
-    closed: { client: 0, sealed: 0, shutdown: 0, maxAge: 0, WRITE_TIMEOUT: 0, disconnected: 0, error: 0 },
+    closed: { client: 0, sealed: 0, shutdown: 0, maxAge: 0, poll: 0, WRITE_TIMEOUT: 0, disconnected: 0, error: 0 },
     heartbeats: 0,
     gaps: 0,
   })

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
 import { createHub } from '../../src/server/index.js'
+import { PAGE_EVENTS } from '../../src/server/pages.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
 import { openOn } from '../support/sink.js'
+import { FarStore } from '../support/stores.js'
 import { until } from '../support/turns.js'
 import { numbers, publishMany } from '../support/world.js'
 
@@ -59,3 +61,39 @@ test('large events reach a slow reader in order, once each, page by page', async
   expect(slow.names).not.toContain('stream:gap')
   expect(numbersOf(slow.events)).toEqual(numbers(1, 40))
 })
+
+test.each([
+  ['1,000 clients, from as many places', { clients: 1_000, behind: 2_000 }],
+  ['10,000 clients that were away for a moment', { clients: 10_000, behind: 20 }],
+])(
+  '%s, that resume one stream at once cost the pages of its log and ten reads more',
+  async (_, crowd) => {
+    const EVENTS = 2_000
+    const { clients, behind } = crowd
+    const clock = virtualClock()
+    const inner = memoryStore()
+    await using before = createHub({ store: inner, clock })
+    const published = await before.publish(
+      's',
+      numbers(1, EVENTS).map((data) => ({ data })),
+    )
+    const store = new FarStore(inner, clock)
+    store.delayMs = 2
+    await using hub = createHub({ store, clock })
+    // From the 1st place of those behind to the one before the last.
+    const place = (n: number) => EVENTS - behind + Math.floor((n * (behind - 1)) / clients)
+    const opening = Promise.all(
+      Array.from({ length: clients }, (_unused, n) => openOn(hub, 's', { cursor: published[place(n)]?.cursor })),
+    )
+    await clock.advance(1_000)
+    const sinks = await opening
+    await clock.advance(1_000)
+    for (const [n, sink] of sinks.entries()) {
+      await until(() => sink.events.length >= EVENTS - place(n) - 1)
+      expect(sink.names).not.toContain('stream:gap')
+      expect(sink.events).toEqual(numbers(place(n) + 2, EVENTS))
+    }
+    expect(store.calls.read + store.calls.open).toBeLessThanOrEqual(Math.ceil(EVENTS / PAGE_EVENTS) + 10)
+  },
+  60_000,
+)

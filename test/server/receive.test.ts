@@ -243,7 +243,7 @@ test('a body that somebody read and did not leave is an error that names the men
   const { send } = receiving(async () => 'no')
   const incoming = posted('k')
   incoming.consumed = true
-  await expect(send(incoming)).rejects.toThrow(/unread.*Mount receive\(\) in front/s)
+  await expect(send(incoming)).rejects.toThrow(/unread.*Mount this handler in front/s)
 })
 
 test.each([

@@ -9,7 +9,7 @@ import { createHub } from '../../src/server/index.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
 import { type Address, read } from '../support/raw-reader.js'
-import { listen } from '../support/served.js'
+import { drain, isBlocked, listen } from '../support/served.js'
 import { turns, until } from '../support/turns.js'
 import { numbers } from '../support/world.js'
 
@@ -108,7 +108,7 @@ test('in real time too a stalled reader is cut writeTimeoutMs after it blocked',
   const stalled = await read(served.address)
   stalled.response.pause()
   const [res] = served.responses
-  while (!res?.writableNeedDrain) {
+  while (!isBlocked(res)) {
     await hub.publish('s', { data: 'x'.repeat(60 * KIB) })
     await turns(5)
   }
@@ -133,10 +133,10 @@ test('a reader that drains just before each deadline lives, and gets everything 
   drip.response.pause()
   const [res] = served.responses
   let episodes = 0
-  for (await turns(20); res?.writableNeedDrain; await turns(20)) {
+  for (await turns(20); isBlocked(res); await turns(20)) {
     episodes++
     await clock.advance(4_900)
-    const drained = once(res, 'drain')
+    const drained = drain(res as http.ServerResponse)
     drip.response.resume()
     await drained
     drip.response.pause()
@@ -160,13 +160,13 @@ test('a process that slept does not cut those who may be ready by now', async ()
   const reader = await read(served.address)
   reader.response.pause()
   const [res] = served.responses
-  while (!res?.writableNeedDrain) {
+  while (!isBlocked(res)) {
     await hub.publish('s', { data: 'x'.repeat(60 * KIB) })
     await turns(5)
   }
   clock.jump(3_600_000)
   await clock.advance(0)
-  const drained = once(res, 'drain')
+  const drained = drain(res as http.ServerResponse)
   reader.response.resume()
   await drained
   await clock.advance(5_000)

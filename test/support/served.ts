@@ -21,6 +21,25 @@ export interface ServeOptions {
   readonly unix?: boolean
 }
 
+/** Whether a response has to wait for its reader. What is written to a socket past the response, only the socket knows. */
+export function isBlocked(res: http.ServerResponse | undefined): boolean {
+  return res?.writableNeedDrain === true || res?.socket?.writableNeedDrain === true
+}
+
+/** Resolves when there is room again. */
+export function drain(res: http.ServerResponse): Promise<void> {
+  const { socket } = res
+  return new Promise((resolve) => {
+    const drained = () => {
+      res.off('drain', drained)
+      socket?.off('drain', drained)
+      resolve()
+    }
+    res.on('drain', drained)
+    socket?.on('drain', drained)
+  })
+}
+
 export async function listen(listener: http.RequestListener, { unix = false }: ServeOptions = {}): Promise<Served> {
   const sockets = new Set<Socket>()
   const responses: http.ServerResponse[] = []

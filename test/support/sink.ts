@@ -57,7 +57,7 @@ export async function openOn(
     cursor,
     from,
     signal: new AbortController().signal,
-    replay: undefined,
+    pollMs: undefined, replay: undefined,
   })
   joined.open(sink, hooks)
   return sink
