@@ -6,7 +6,8 @@ import { createHub, type Hub, type HubOptions } from '../../src/server/index.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { type Harness, harnesses } from '../adapters/contract-harness.js'
 import { type RawReader, read } from '../support/raw-reader.js'
-import { nginx, startStockNginx } from './nginx.js'
+import { nginx } from './kinds.js'
+import { startNginx } from './nginx.js'
 import { type RunningProxy, skipWithout } from './proxy.js'
 
 /** What is seen later was held back. */
@@ -88,9 +89,8 @@ for (const harness of harnesses) {
     })
 
     test('heartbeats keep a quiet stream open beyond proxy_read_timeout, which else cuts it', async () => {
-      const location = 'proxy_read_timeout 1s;'
-      await using beating = await serveBehind(harness, { location, hub: { heartbeatMs: 300 } })
-      await using silent = await serveBehind(harness, { location })
+      await using beating = await serveBehind(harness, { idle: 1, hub: { heartbeatMs: 300 } })
+      await using silent = await serveBehind(harness, { idle: 1 })
       await using kept = await beating.read()
       const cut = await silent.read()
       await Promise.all([cut.end(), kept.until(({ comments }) => comments.length >= 8)])
@@ -119,11 +119,12 @@ interface Behind extends AsyncDisposable {
 interface BehindOptions {
   readonly headers?: Record<string, undefined>
   readonly hub?: Partial<HubOptions>
-  readonly location?: string
+  /** The proxy's limit for what is silent, in seconds. */
+  readonly idle?: number
 }
 
 /** A hub, served by an adapter, with nginx in front. */
-async function serveBehind(harness: Harness, { headers, hub: given, location }: BehindOptions = {}): Promise<Behind> {
+async function serveBehind(harness: Harness, { headers, hub: given, idle }: BehindOptions = {}): Promise<Behind> {
   const hub = createHub({ store: memoryStore(), retryMs: [100, 100], ...given })
   let onOpen = () => {}
   let onClose = (_: unknown, _reason: Reason) => {}
@@ -138,7 +139,7 @@ async function serveBehind(harness: Harness, { headers, hub: given, location }: 
     stream: { headers, onOpen, onClose },
   })
   const { port } = served.address as { port: number }
-  const proxy = await startStockNginx(port, location)
+  const proxy = await startNginx(port, 'stock', { ...(idle && { idle }) })
   return {
     hub,
     proxy,

@@ -1,14 +1,20 @@
-import { type ProxyKind, type RunningProxy, startProxy } from './proxy.js'
+import { nginx } from './kinds.js'
+import { type RunningProxy, startProxy, type Values } from './proxy.js'
 
-export const nginx: ProxyKind = {
-  name: 'nginx',
-  program: '/usr/sbin/nginx',
-  args: (config, folder) => ['-c', config, '-p', folder, '-e', 'stderr', '-g', 'error_log stderr notice;'],
-  // It listens before it starts those who answer.
-  isReady: (log) => log.includes('start worker process '),
-}
+/** The files of `conf/nginx` that stand in front of one server. */
+export type NginxSite =
+  | 'stock'
+  | 'recommended'
+  | 'gzip'
+  /** Ignores every hint: holds the head and the body until the end. */
+  | 'deaf'
+  | 'deaf-chunked'
+  | 'deaf-gzip'
+  | 'two-hops'
+  | 'two-hops-passing'
+  | 'http2'
 
-/** In front of one server, in Debian's stock configuration but for `location`, lines for its one location. */
-export function startStockNginx(upstream: number, location = ''): Promise<RunningProxy> {
-  return startProxy(nginx, 'nginx-stock.conf', { upstream, location })
+/** Puts an nginx in front of the server at a port of this machine. The other proxies: `startProxy`, with one of `kinds`. */
+export function startNginx(upstream: number, site: NginxSite = 'stock', values: Values = {}): Promise<RunningProxy> {
+  return startProxy(nginx, site, { ...values, upstream })
 }

@@ -5,7 +5,7 @@ import type { StreamItem } from '../../src/protocol/event.js'
 import { createHub, type Hub } from '../../src/server/index.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { listen, type Served } from '../support/served.js'
-import { nginx } from './nginx.js'
+import { nginx } from './kinds.js'
 import { skipWithout, startProxy } from './proxy.js'
 
 beforeEach((context) => skipWithout(nginx, context))
@@ -13,7 +13,7 @@ beforeEach((context) => skipWithout(nginx, context))
 test('a client that lands on another process with a memory store of its own is told by a gap epoch, each time', async () => {
   await using a = await startProcess()
   await using b = await startProcess()
-  await using balancer = await startProxy(nginx, 'nginx-round-robin.conf', { first: a.port, second: b.port })
+  await using balancer = await startProxy(nginx, 'round-robin', { first: a.port, second: b.port })
   await a.publish('a1', 'a2', 'a3')
   await b.publish('b1', 'b2')
 
@@ -45,7 +45,7 @@ test('a client that lands on another process with a memory store of its own is t
 test('a quiet stream on another process is no silence: the gap comes at once', async () => {
   await using a = await startProcess()
   await using b = await startProcess()
-  await using balancer = await startProxy(nginx, 'nginx-round-robin.conf', { first: a.port, second: b.port })
+  await using balancer = await startProxy(nginx, 'round-robin', { first: a.port, second: b.port })
   const stream = connect(balancer.url)
   await stream.ready
   const first = stream[Symbol.asyncIterator]().next()
