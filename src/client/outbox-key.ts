@@ -1,0 +1,16 @@
+import { show } from '../protocol/options.js'
+
+/** The idempotency key of a message: the user's, or a new one. @throws TypeError for what no header can carry. */
+export function readKey(key: unknown): string {
+  if (key === undefined) return randomId()
+  // Blanks at the ends are trimmed on the way, so that the server would see another key.
+  if (typeof key === 'string' && key.length <= 255 && /^[!-~]([ -~]*[!-~])?$/.test(key)) return key
+  throw new TypeError(`Expected \`key\` to be 1 to 255 characters of printable ASCII, got ${show(key)}`)
+}
+
+/** Enough to be the only one. `randomUUID` is missing in pages that are not secure. */
+export function randomId(): string {
+  const { crypto } = globalThis as { crypto?: Partial<Crypto> }
+  if (crypto?.randomUUID) return crypto.randomUUID()
+  return Array.from({ length: 4 }, () => Math.floor(Math.random() * 2 ** 32).toString(36)).join('-')
+}
