@@ -4,6 +4,7 @@ import type { Place } from './cursor.js'
 /** An event on its way into a store. */
 export interface AppendEvent {
   readonly event: string | undefined
+  /** Any text that UTF-8 can hold, NUL (U+0000) too: it is given back as it was. */
   readonly data: string
   readonly key: string | undefined
 }
@@ -80,7 +81,8 @@ export interface AppendOptions {
  */
 export interface EventStore {
   /**
-   * Adds events in order, creating the stream if need be, and answers when they are stored.
+   * Adds events in order, creating the stream if need be, and answers when they are stored. Those of one call
+   * are stored as one: all of them or none, next to one another, and nobody reads a part of them as the head.
    *
    * @throws SseError `SEALED` when the stream is complete, `OVERLOADED` when there is no room for one
    * more stream. Any other error is reported as `STORE_UNAVAILABLE`.

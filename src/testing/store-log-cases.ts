@@ -92,6 +92,22 @@ export const logStatements: readonly StoreStatement[] = [
     },
   },
   {
+    name: 'NUL in data is given back as it was',
+    needs: [],
+    async run({ store, stream }) {
+      const texts = ['\0', 'a\0b', '\0\0end', '\\0 \\u0000 \0']
+      await store.append(
+        stream,
+        texts.map((data) => ({ event: undefined, data, key: undefined })),
+      )
+      const page = await store.read(stream, 0, { limit: 10 })
+      for (const [index, data] of texts.entries()) {
+        const got = page?.events[index]?.data
+        check(got === data, `Expected ${JSON.stringify(data)} to be given back as it was, got ${JSON.stringify(got)}`)
+      }
+    },
+  },
+  {
     name: 'every event has a random tag, above 0, that is stored with it',
     needs: [],
     async run(world) {

@@ -1,9 +1,11 @@
 import type { Appended, Page } from '../protocol/store.js'
 import { check, equal } from './conformance.js'
-import { checkPage, type StoreStatement, type StoreWorld } from './store-world.js'
+import { checkPage, numbers, type StoreStatement, type StoreWorld } from './store-world.js'
 
 const WRITERS = 24
 const EACH = 6
+/** The size of a batch. */
+const BATCH = 5
 
 /** Writers at once, and a reader beside them. */
 export const writerStatements: readonly StoreStatement[] = [
@@ -22,6 +24,41 @@ export const writerStatements: readonly StoreStatement[] = [
         return places
       }
       await watchingThePages(world, () => Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(writer))))
+    },
+  },
+  {
+    name: 'a batch is stored as one: its events stand next to one another, and no reader sees a part of it',
+    needs: [],
+    async run(world) {
+      const stores = await world.stores(3)
+      const [, reader = world.store] = stores
+      await world.store.open(world.stream)
+      const write = async (writer: number) => {
+        const to = stores[writer % stores.length] ?? world.store
+        for (let n = 0; n < EACH; n++) {
+          await world.moment()
+          const places = await world.append(numbers(1, BATCH), { to })
+          const [first] = places
+          equal(
+            places.map(({ offset }) => offset),
+            places.map((_, index) => (first?.offset ?? 0) + index),
+            'the offsets of a batch',
+          )
+        }
+      }
+      let isDone = false
+      const look = async () => {
+        while (!isDone) {
+          const { head } = await world.read(0, 0, { from: reader })
+          check(head % BATCH === 0, `Expected the head to be that of a whole batch of ${BATCH}, got ${head}`)
+          await world.moment()
+        }
+      }
+      const writing = Promise.all(Array.from({ length: 8 }, (_, writer) => write(writer))).finally(() => {
+        isDone = true
+      })
+      await Promise.all([writing, look()])
+      equal((await world.view()).head, 8 * EACH * BATCH, 'the head after all batches')
     },
   },
   {

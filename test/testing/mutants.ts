@@ -1,4 +1,4 @@
-import type { EventStore, Page, StreamView } from '../../src/protocol/store.js'
+import type { Appended, EventStore, Page, StreamView } from '../../src/protocol/store.js'
 import type { StoreHarness } from '../../src/testing/index.js'
 import { SharedServer } from './shared-store.js'
 
@@ -124,6 +124,29 @@ export const mutants: readonly Mutant[] = [
         ),
     })),
     found: ['what is read is what was appended, to the last character'],
+  },
+  {
+    breaks: 'data end at NUL',
+    make: changed((store) => ({
+      append: (stream, events, options) =>
+        store.append(
+          stream,
+          events.map((event) => ({ ...event, data: event.data.split('\0')[0] ?? '' })),
+          options,
+        ),
+    })),
+    found: ['NUL in data is given back as it was'],
+  },
+  {
+    breaks: 'a batch is stored event by event',
+    make: changed((store) => ({
+      append: async (stream, events, options) => {
+        const places: Appended[] = []
+        for (const event of events) places.push(...(await store.append(stream, [event], options)))
+        return places
+      },
+    })),
+    found: ['a batch is stored as one: its events stand next to one another, and no reader sees a part of it'],
   },
   {
     breaks: 'tags are made of the offset',
