@@ -9,13 +9,22 @@ interface Entry {
   readonly default: string
 }
 
-const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: Record<string, Entry | string> }
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  exports: Record<string, Entry | string>
+  bin: Record<string, string>
+}
 const entries = Object.values(manifest.exports)
   .filter((entry) => typeof entry === 'object')
   .map((entry) => ({
     output: entry.default.replace('./dist/', '').replace(/\.js$/, ''),
     source: entry.types.replace('./dist/', 'src/').replace(/\.d\.ts$/, '.ts'),
   }))
+
+// Commands are made in the same way, and are no one's to import.
+for (const path of Object.values(manifest.bin)) {
+  const output = path.replace('./dist/', '').replace(/\.js$/, '')
+  entries.push({ output, source: `src/${output}.ts` })
+}
 
 const isBrowserFile = (entry: { output: string }) => entry.output.startsWith('browser/')
 const entry = (list: typeof entries) => Object.fromEntries(list.map(({ output, source }) => [output, source]))
@@ -46,6 +55,8 @@ export default defineConfig([
     noExternal: [/./],
     splitting: false,
     minify: true,
-    banner: { js: '/*! steady-sse, MIT. With eventsource-parser, (c) Espen Hovlandsdal, MIT: see THIRD-PARTY.md */' },
+    banner: {
+      js: '/*! steady-sse, MIT. With eventsource-parser, (c) Espen Hovlandsdal, or p-queue and p-timeout, (c) Sindre Sorhus, and eventemitter3, (c) Arnout Kazemier, all MIT: see THIRD-PARTY.md */',
+    },
   },
 ])

@@ -18,6 +18,7 @@ const LAYERS: Record<string, readonly string[]> = {
 const MAY_IMPORT_NODE = ['adapters', 'doctor', 'testing']
 const MAY_IMPORT_PACKAGES: Record<string, readonly string[]> = {
   'client/read.ts': ['eventsource-parser'],
+  'client/outbox-lanes.ts': ['p-queue'],
   // Frameworks for their types alone: the package test sees to it that no code of theirs is pulled in.
   'adapters/express.ts': ['express'],
   'adapters/fastify.ts': ['fastify'],
