@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // These look at the built package. The others run from the sources and need no build.
@@ -7,6 +9,17 @@ const built = [
   'test/browser/**/*.test.ts',
   'test/runtimes/**/*.test.ts',
 ]
+
+// Examples import the package by its name. From the sources, that means them: what an entry's `types` name is made from
+// the source of the same name, as in tsup.config.ts.
+const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  exports: Record<string, string | { types: string }>
+}
+const alias = Object.entries(exports).flatMap(([entry, target]) => {
+  if (typeof target === 'string' || entry.startsWith('./browser/')) return []
+  const source = target.types.replace('./dist/', 'src/').replace(/\.d\.ts$/, '.ts')
+  return { find: new RegExp(`^steady-sse${entry.slice(1)}$`), replacement: resolve(source) }
+})
 
 export default defineConfig({
   test: {
@@ -18,7 +31,7 @@ export default defineConfig({
     reporters: process.env.CI ? ['default', ['json', { outputFile: '.ci-artifacts/vitest.json' }]] : ['default'],
     coverage: { include: ['src/**'], reporter: ['text', 'html'] },
     projects: [
-      { extends: true, test: { name: 'source', include: ['test/**/*.test.ts'], exclude: built } },
+      { extends: true, resolve: { alias }, test: { name: 'source', include: ['test/**/*.test.ts'], exclude: built } },
       {
         extends: true,
         test: {

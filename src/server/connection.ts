@@ -11,6 +11,10 @@ export type Reason = 'client' | 'sealed' | 'shutdown' | 'maxAge' | 'poll' | 'WRI
 export interface Feed {
   /** What was written is taken. While the connection is open there is room: write until a write returns false. */
   pump(): void
+  /** A heartbeat was due while a write was pending. */
+  skipped?(): void
+  /** The write deadline has passed; the connection is about to be cut. */
+  timedOut?(): void
   closed(reason: Reason): void
 }
 
@@ -29,7 +33,7 @@ export class Schedule {
   }) {
     this.clock = options.clock
     this.heartbeats = new Heartbeats(options.clock, options.heartbeatMs, options.heartbeatAs, options.heartbeatPadBytes)
-    this.deadlines = new Deadlines(options.clock, options.writeTimeoutMs, (late) => late.destroy('WRITE_TIMEOUT'))
+    this.deadlines = new Deadlines(options.clock, options.writeTimeoutMs, (late) => late.timedOut())
   }
 }
 
@@ -108,6 +112,15 @@ export class Connection implements Beating, SinkListener {
 
   beat(frame: Uint8Array): void {
     this.write(frame)
+  }
+
+  skip(): void {
+    this.#feed.skipped?.()
+  }
+
+  timedOut(): void {
+    this.#feed.timedOut?.()
+    this.destroy('WRITE_TIMEOUT')
   }
 
   drained(): void {

@@ -1,4 +1,4 @@
-import { encodeGap, encodeReady } from '../protocol/control.js'
+import { encodeGap, encodeReady, type Gap } from '../protocol/control.js'
 import { formatCursor, type Place } from '../protocol/cursor.js'
 import { Connection, type Feed, type Reason, type Schedule } from './connection.js'
 import { type Log, type Start, type Step, stepAfter } from './reader.js'
@@ -20,7 +20,10 @@ export interface FollowerOpening {
 /** What happens to a follower, for the hub's counts and the user's hooks. */
 export interface FollowerEvents {
   opened(connection: Connection): void
-  gap(): void
+  /** A gap under way; that of the start is known. */
+  gap(gap: Gap): void
+  skipped(): void
+  timedOut(): void
   closed(reason: Reason): void
 }
 
@@ -66,7 +69,6 @@ export class Follower implements Feed, TailReader {
     }
     let first = opening.padding
     if (start.gap) {
-      this.#events.gap()
       first += encodeReady(ready, opening.retryMs) + encodeGap(start.gap, cursor)
     } else first += encodeReady(ready, opening.retryMs, cursor)
     this.#events.opened(connection)
@@ -128,7 +130,7 @@ export class Follower implements Feed, TailReader {
         return this.#goesOn(connection, step.bytes.length, POLL_BYTES)
       case 'gap': {
         this.#place = step.place
-        this.#events.gap()
+        this.#events.gap(step.gap)
         const frame = encoder.encode(encodeGap(step.gap, formatCursor(step.place)))
         connection.write(frame)
         return this.#goesOn(connection, frame.length, POLL_BYTES)
@@ -151,6 +153,14 @@ export class Follower implements Feed, TailReader {
     if (this.#polled < enough) return true
     connection.end('poll')
     return false
+  }
+
+  skipped(): void {
+    this.#events.skipped()
+  }
+
+  timedOut(): void {
+    this.#events.timedOut()
   }
 
   closed(reason: Reason): void {

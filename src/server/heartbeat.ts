@@ -12,6 +12,8 @@ export interface Beating {
   /** Whether a write is pending. */
   readonly blocked: boolean
   beat(frame: Uint8Array): void
+  /** Told of a beat that is due and not sent, for a write is pending: once until it is not. */
+  skip?(): void
 }
 
 /** A connection's place in the schedule. */
@@ -21,6 +23,7 @@ export class Pulse {
   readonly pace = Math.random()
   waitMs = 0
   tick = 0
+  skipping = false
   constructor(connection: Beating) {
     this.connection = connection
   }
@@ -113,8 +116,16 @@ export class Heartbeats {
   #visit(pulse: Pulse, now: number, frame: Uint8Array): void {
     const { connection } = pulse
     const due = connection.idleSince + pulse.waitMs
-    if (connection.blocked) this.#schedule(pulse, now + this.intervalMs / 8)
-    else if (due > now) this.#schedule(pulse, due)
+    if (connection.blocked) {
+      this.#schedule(pulse, now + this.intervalMs / 8)
+      if (due <= now && !pulse.skipping) {
+        pulse.skipping = true
+        connection.skip?.()
+      }
+      return
+    }
+    pulse.skipping = false
+    if (due > now) this.#schedule(pulse, due)
     else {
       // Half of each wait is the connection's own and half is drawn anew: with new draws alone, a
       // crowd of 1,000 still sends a fifth of its tenth round within one second.

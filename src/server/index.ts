@@ -7,6 +7,7 @@
 export { SseError, type SseErrorCode } from '../protocol/error.js'
 export type { Reason } from './connection.js'
 export { createHub } from './create-hub.js'
+export type { DiagnosticMessages } from './diagnostics.js'
 export type { HistoryPage, HistoryQuery } from './history.js'
 export type {
   Delivery,

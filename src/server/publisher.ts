@@ -4,6 +4,7 @@ import { SseError } from '../protocol/error.js'
 import type { PublishEvent } from '../protocol/event.js'
 import type { AppendEvent, Appended, AppendOptions, EventStore } from '../protocol/store.js'
 import { Deadlines } from './deadlines.js'
+import type { Diagnostics } from './diagnostics.js'
 import type { Published, PublishOptions } from './hub.js'
 import { prepare, weight } from './prepare.js'
 import { storeError } from './store-error.js'
@@ -17,6 +18,7 @@ export interface PublisherOptions {
   maxFrameBytes: number
   maxPendingBytes: number
   publishTimeoutMs: number
+  diagnostics: Diagnostics
   /** Frees room in the store, if that can be done without harm. */
   makeRoom: () => boolean
   /** Told what was stored, in the order of the store's answers. */
@@ -108,6 +110,7 @@ export class Publisher {
     const published = places.map((place) => ({ cursor: formatCursor(place), duplicate: place.duplicate }))
     // What is in the user's own transaction is not there yet, and may never be: the store hints at it once it is.
     if (options?.transaction === undefined) this.#options.stored(stream, events, places, published)
+    this.#options.diagnostics.published(stream, published, bytes)
     this.#turnBytes += bytes
     return published
   }

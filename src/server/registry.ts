@@ -1,6 +1,7 @@
 import type { Clock } from '../protocol/clock.js'
 import { SseError } from '../protocol/error.js'
 import type { Connection, Reason } from './connection.js'
+import type { Diagnostics } from './diagnostics.js'
 import type { ConnectionHooks, HubConnection } from './hub.js'
 
 /** A connection is ended at a random moment of the last fifth of its allowed age, lest all end together. */
@@ -9,6 +10,7 @@ const AGE_JITTER = 0.2
 /** The connections of a hub: how many there may be, which are open, and how they ended. */
 export class Registry {
   readonly #clock: Clock
+  readonly #diagnostics: Diagnostics
   readonly #maxConnections: number
   readonly #maxAgeMs: number | undefined
   readonly #open = new Map<Connection, HubConnection>()
@@ -26,8 +28,12 @@ export class Registry {
   #opened = 0
   #emptied: (() => void) | undefined
 
-  constructor(options: { clock: Clock; maxConnections: number; maxAgeMs: number | undefined }) {
+  constructor(
+    options: { clock: Clock; maxConnections: number; maxAgeMs: number | undefined },
+    diagnostics: Diagnostics,
+  ) {
     this.#clock = options.clock
+    this.#diagnostics = diagnostics
     this.#maxConnections = options.maxConnections
     this.#maxAgeMs = options.maxAgeMs
   }
@@ -63,6 +69,7 @@ export class Registry {
     seen: HubConnection<Request>,
     hooks: ConnectionHooks<Request>,
   ): (reason: Reason) => void {
+    const openedAt = this.#clock.now()
     this.#opened++
     this.#open.set(connection, seen)
     const cancelAge = this.#limitAge(connection)
@@ -72,6 +79,7 @@ export class Registry {
       this.#open.delete(connection)
       this.#closed[reason]++
       if (this.#open.size === 0) this.#emptied?.()
+      this.#diagnostics.closed(seen, reason, this.#clock.now() - openedAt)
       hooks.onClose?.(seen, reason)
     }
   }

@@ -8,6 +8,7 @@ import type { Source } from '../protocol/source.js'
 import type { AppendEvent, EventStore } from '../protocol/store.js'
 import { type Reason, Schedule } from './connection.js'
 import { Deliveries } from './deliveries.js'
+import { Diagnostics } from './diagnostics.js'
 import { Follower } from './follower.js'
 import { type HistoryPage, type HistoryQuery, readHistory } from './history.js'
 import {
@@ -51,6 +52,7 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
   readonly #joins: Joins
   readonly #publisher: Publisher
   readonly #registry: Registry
+  readonly #diagnostics: Diagnostics
   readonly [ACKNOWLEDGE]: Deliveries
   readonly #subscriptions = new Set<StreamSubscription>()
   readonly #detach: (() => void) | undefined
@@ -65,11 +67,13 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     this.#clock = clock
     this.#schedule = new Schedule({ ...options, heartbeatPadBytes: padBytes })
     this.#tails = new Tails({ ...options, feed: options.source && ((stream) => this.#feed(stream)) })
-    this.#registry = new Registry(options)
+    this.#diagnostics = new Diagnostics(this)
+    this.#registry = new Registry(options, this.#diagnostics)
     this[ACKNOWLEDGE] = new Deliveries(options)
     this.#joins = new Joins(this.#tails, new Pages(store), options, () => this.#assertOpen())
     this.#publisher = new Publisher({
       ...options,
+      diagnostics: this.#diagnostics,
       makeRoom: () => this.#tails.makeRoom(),
       stored: (stream, events, places, published) => this.#tails.get(stream)?.offer(events, places, published),
     })
@@ -190,17 +194,23 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     const { log, start, leave } = await this.#joins.join(stream, asked)
     const { sealed, head } = log.tail.view
     let hooks: ConnectionHooks<Request> = {}
+    let seen: HubConnection<Request> | undefined
     let forget: (() => void) | undefined
     let unregister: ((reason: Reason) => void) | undefined
     const follower = new Follower(log, {
       opened: (connection) => {
-        const seen = seenFromOutside(connection, stream, asked.request)
+        seen = seenFromOutside(connection, stream, asked.request)
+        if (start.gap) this.#gaps++
+        this.#diagnostics.opened(seen, start, head, asked.pollMs !== undefined)
         forget = this[ACKNOWLEDGE].add(seen, start, follower, log.tail)
         unregister = this.#registry.register(connection, seen, hooks)
       },
-      gap: () => {
+      gap: (gap) => {
         this.#gaps++
+        this.#diagnostics.gap(seen, gap)
       },
+      skipped: () => this.#diagnostics.skipped(seen),
+      timedOut: () => this.#diagnostics.timedOut(seen, this.#options.writeTimeoutMs),
       closed: (reason) => {
         free()
         this.#tails.release(log.tail)

@@ -45,7 +45,7 @@ export const readerStatements: readonly StoreStatement[] = [
     async run(world) {
       const [, writer = world.store] = await world.stores(2)
       const hub = world.hub()
-      const [count, readers] = [40, 8]
+      const count = Math.min(40, world.harness.maxEvents ?? 40) // trimming is the next case's
       const write = async () => {
         for (let n = 1; n <= count; n++) {
           await world.moment()
@@ -58,7 +58,7 @@ export const readerStatements: readonly StoreStatement[] = [
         const reader = await world.join({ from: delay % 2 === 0 ? 'now' : 'earliest' }, hub)
         await allOrAnnounced(world, reader, count)
       }
-      await Promise.all([write(), ...Array.from({ length: readers }, (_, reader) => read(reader * 5))])
+      await Promise.all([write(), ...Array.from({ length: 8 }, (_, reader) => read((reader * count) >> 3))])
     },
   },
   {
