@@ -20,9 +20,15 @@ interface TimerHandle {
   unref?: () => void
 }
 
+/** Read once, and not on import: it is a getter, and the time is asked for with every event. */
+let origin: number | undefined
+
 /** The runtime's own time. `now()` is monotonic: a clock that is set does not move it. */
 export const systemClock: Clock = {
-  now: () => performance.timeOrigin + performance.now(),
+  now() {
+    origin ??= performance.timeOrigin
+    return origin + performance.now()
+  },
   setTimeout(run, ms, hold = true) {
     const timer = setTimeout(run, Math.min(Math.max(ms, 0), MAX_DELAY_MS))
     if (!hold) (timer as TimerHandle).unref?.()

@@ -27,18 +27,20 @@ export function formatCursor(place: Place): Cursor {
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
 /** All pairs of digits; made with the first cursor. */
 const PAIRS: string[] = []
+const MAX_INT32 = 2 ** 31 - 1
 
-/** `toString(36)` for whole numbers from 0, in a third of its time: it alone took a tenth of each published event. */
+/** `toString(36)` of a whole number from 0, in half its time: twice for every published event, that was a tenth of it. */
 function base36(number: number): string {
+  if (number > MAX_INT32) return number.toString(36)
   if (PAIRS.length === 0) for (const high of DIGITS) for (const low of DIGITS) PAIRS.push(high + low)
   let text = ''
   let rest = number
-  while (rest >= PAIRS.length) {
-    const next = Math.floor(rest / PAIRS.length)
-    text = PAIRS[rest - next * PAIRS.length] + text
+  while (rest >= 1_296) {
+    const next = (rest / 1_296) | 0
+    text = PAIRS[rest - next * 1_296] + text
     rest = next
   }
-  return (rest < DIGITS.length ? DIGITS.charAt(rest) : PAIRS[rest]) + text
+  return (rest < 36 ? DIGITS.charAt(rest) : PAIRS[rest]) + text
 }
 
 /** Reads a cursor; `null` when it is not one of ours. */
@@ -56,7 +58,7 @@ export function randomEpoch(): string {
   return randomTag().toString(36) + randomTag().toString(36)
 }
 
-/** Never 0: that is the tag of the place before the first event. */
+/** Never 0: that is the tag of the place before the first event. Fits 31 bits, which engines count in fastest. */
 export function randomTag(): number {
-  return 1 + Math.floor(Math.random() * (2 ** 32 - 1))
+  return 1 + Math.floor(Math.random() * MAX_INT32)
 }

@@ -48,21 +48,14 @@ export class Publisher {
     stream: string,
     input: readonly PublishEvent[],
     options?: PublishOptions,
-  ): readonly Published[] | Promise<readonly Published[]> {
-    const { maxFrameBytes } = this.#options
-    return this.append(
-      stream,
-      input.map((event) => prepare(event, maxFrameBytes)),
-      options,
-    )
+  ): Published[] | Promise<Published[]> {
+    const events: AppendEvent[] = []
+    for (const event of input) events.push(prepare(event, this.#options.maxFrameBytes))
+    return this.append(stream, events, options)
   }
 
   /** Publishes what is checked already: a gap record, too. */
-  append(
-    stream: string,
-    events: readonly AppendEvent[],
-    options?: PublishOptions,
-  ): readonly Published[] | Promise<readonly Published[]> {
+  append(stream: string, events: readonly AppendEvent[], options?: PublishOptions): Published[] | Promise<Published[]> {
     options?.signal?.throwIfAborted()
     if (events.length === 0) return []
     const bytes = weight(events)
@@ -87,7 +80,7 @@ export class Publisher {
     under: readonly Appended[] | Promise<readonly Appended[]>,
     bytes: number,
     options: PublishOptions | undefined,
-  ): Promise<readonly Published[]> {
+  ): Promise<Published[]> {
     this.#pendingBytes += bytes
     try {
       // Not awaited when at hand: what is stored must be offered in the order of the answers.
@@ -106,8 +99,9 @@ export class Publisher {
     places: readonly Appended[],
     bytes: number,
     options: PublishOptions | undefined,
-  ): readonly Published[] {
-    const published = places.map((place) => ({ cursor: formatCursor(place), duplicate: place.duplicate }))
+  ): Published[] {
+    const published: Published[] = []
+    for (const place of places) published.push({ cursor: formatCursor(place), duplicate: place.duplicate })
     // What is in the user's own transaction is not there yet, and may never be: the store hints at it once it is.
     if (options?.transaction === undefined) this.#options.stored(stream, events, places, published)
     this.#options.diagnostics.published(stream, published, bytes)

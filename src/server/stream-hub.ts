@@ -82,17 +82,21 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
 
   publish(stream: string, event: PublishEvent, options?: PublishOptions): Promise<Published>
   publish(stream: string, events: readonly PublishEvent[], options?: PublishOptions): Promise<Published[]>
-  async publish(
+  publish(
     stream: string,
     input: PublishEvent | readonly PublishEvent[],
     options?: PublishOptions,
   ): Promise<Published | Published[]> {
-    this.#assertOpen()
-    named('stream', stream)
-    if (isArray(input)) return [...(await this.#publisher.publish(stream, input, options))]
-    const under = this.#publisher.publish(stream, [input], options)
-    const [published] = under instanceof Promise ? await under : under
-    return published as Published
+    // No async function: the one promise that is needed is made here.
+    try {
+      this.#assertOpen()
+      named('stream', stream)
+      if (isArray(input)) return Promise.resolve(this.#publisher.publish(stream, input, options))
+      const under = this.#publisher.publish(stream, [input], options)
+      return under instanceof Promise ? under.then(first) : Promise.resolve(first(under))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async subscribe(stream: string, options: SubscribeOptions = {}): Promise<Subscription> {
@@ -284,6 +288,10 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
   #assertOpen(): void {
     if (this.#closing !== undefined) throw new SseError('CLOSED', 'The hub is closed.')
   }
+}
+
+function first(published: readonly Published[]): Published {
+  return published[0] as Published
 }
 
 function isArray(input: PublishEvent | readonly PublishEvent[]): input is readonly PublishEvent[] {

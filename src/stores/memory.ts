@@ -85,7 +85,8 @@ class MemoryStore implements EventStore {
       throw new SseError('SEALED', `The stream ${JSON.stringify(stream)} is sealed and takes no more events.`)
     const now = this.#clock.now()
     this.#bytes -= log.bytes
-    const places = events.map((event) => log.append(event, now))
+    const places: Appended[] = []
+    for (const event of events) places.push(log.append(event, now))
     log.trim(this.#limits, now)
     this.#bytes += log.bytes
     this.#use(stream, log)
