@@ -255,6 +255,7 @@ export class OutboxQueue implements Outbox {
   }
 
   #tell(message?: Message): void {
+    if (this.#listeners.size === 0) return
     const change: OutboxChange = { state: this.state, size: this.size, item: message?.snapshot() }
     for (const listener of [...this.#listeners]) {
       try {
