@@ -8,7 +8,9 @@ import { isNodeRedis, nodeRedisPort } from './redis-node-redis.js'
  * `new Redis` or `new Cluster`.
  */
 export interface RedisClient {
+  /** Makes a client with the same options and a connection of its own. */
   duplicate(...args: never[]): object
+  /** Listens to what happens to the connection. */
   on(event: string, listener: (...args: unknown[]) => void): object
 }
 

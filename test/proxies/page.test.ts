@@ -18,7 +18,7 @@ test('the blocks of docs/proxies.md are the files that the tests start the proxi
 test('every configuration is used by a test, and every one that a test uses is there', () => {
   const used = new Set([...setUps, ...paddings].flatMap((given) => ('site' in given ? [pathOf(given)] : [])))
   // In front of several processes; and what surrounds the others.
-  used.add(join('nginx', 'round-robin.conf'))
+  for (const file of ['round-robin.conf', 'three.conf']) used.add(join('nginx', file))
   for (const { folder, extension, framed } of Object.values(kinds))
     if (framed) used.add(join(folder, `frame${extension}`))
   const conf = join(import.meta.dirname, 'conf')

@@ -57,7 +57,8 @@ export async function openOn(
     cursor,
     from,
     signal: new AbortController().signal,
-    pollMs: undefined, replay: undefined,
+    pollMs: undefined,
+    replay: undefined,
   })
   joined.open(sink, hooks)
   return sink
