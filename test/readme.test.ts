@@ -36,7 +36,7 @@ describe.skipIf(!process.env.CI && pages.length === 0)('the README', () => {
   })
 })
 
-test('every block of code in the pages compiles against the sources', { timeout: 60_000 }, () => {
+test('every block of code in the pages compiles against the sources', { timeout: 120_000 }, () => {
   expect(compile(modulesOf(blocks.filter(({ language }) => LANGUAGES.includes(language))))).toEqual([])
 })
 

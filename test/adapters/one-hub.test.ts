@@ -4,8 +4,6 @@ import { Frames } from '../support/raw-reader.js'
 import { until } from '../support/turns.js'
 
 // Of the package's own modules, too, a bundler may make a copy for each route and after each change.
-vi.mock('steady-sse/memory', () => import('../../src/stores/memory.js'))
-vi.mock('steady-sse/server', () => import('../../src/server/index.js'))
 
 /** What a framework does after a change: all modules run anew. */
 async function loaded() {
