@@ -4,7 +4,9 @@ import { defineConfig } from 'vitest/config'
 
 // These look at the built package. The others run from the sources and need no build.
 const built = [
+  'test/bench.test.ts',
   'test/package.test.ts',
+  'test/package/**/*.test.ts',
   'test/playground.test.ts',
   'test/browser/**/*.test.ts',
   'test/runtimes/**/*.test.ts',

@@ -78,10 +78,12 @@ interface Channel<Message> {
   publish(message: Message): void
 }
 
+interface Channels {
+  channel<Message>(name: string): Channel<Message>
+}
+
 interface Runtime {
-  readonly process?: {
-    getBuiltinModule?(name: string): { channel<Message>(name: string): Channel<Message> } | undefined
-  }
+  readonly process?: { getBuiltinModule?(name: string): Channels | undefined }
 }
 
 /** Where there are no channels. */
@@ -100,10 +102,9 @@ export class Diagnostics {
 
   constructor(hub: Hub) {
     this.#hub = hub
-    // Not imported: this layer runs where there is no such module.
-    const module = (globalThis as Runtime).process?.getBuiltinModule?.('node:diagnostics_channel')
+    const channels = channelsOfRuntime()
     const channel = <N extends Name>(name: N): Channel<DiagnosticMessages[N]> =>
-      module?.channel<DiagnosticMessages[N]>(name) ?? NOBODY
+      channels?.channel<DiagnosticMessages[N]>(name) ?? NOBODY
     this.#open = channel('steady-sse:connection:open')
     this.#close = channel('steady-sse:connection:close')
     this.#gap = channel('steady-sse:gap')
@@ -142,5 +143,14 @@ export class Diagnostics {
   /** The hottest of them. */
   published(stream: string, published: readonly Published[], weight: number): void {
     if (this.#publish.hasSubscribers) this.#publish.publish({ hub: this.#hub, stream, published, weight })
+  }
+}
+
+/** Not imported, for this layer runs where there is no such module. Where it is only pretended, what is asked may throw. */
+function channelsOfRuntime(): Channels | undefined {
+  try {
+    return (globalThis as Runtime).process?.getBuiltinModule?.('node:diagnostics_channel')
+  } catch {
+    return undefined
   }
 }

@@ -5,6 +5,7 @@ import { ReceiptBook } from '../protocol/receipt-book.js'
 import type { Claim, Lease, Receipts } from '../protocol/receipts.js'
 import { fingerprint } from './fingerprint.js'
 import { type Incoming, messageOf } from './message.js'
+import { race } from './race.js'
 import { Refusal } from './refusal.js'
 import { reportTo } from './report.js'
 import { type Answer, isResponse } from './serve.js'
@@ -125,7 +126,9 @@ export class Receiver<Request, Message, Transaction> {
 
   async #claim(scope: string, key: string, print: string): Promise<Claim> {
     try {
-      return await this.#receipts.claim(scope, key, print, this.#leaseMs)
+      const late = () => new SseError('STORE_UNAVAILABLE', 'The receipts did not answer within a lease.')
+      const claimed = async () => this.#receipts.claim(scope, key, print, this.#leaseMs)
+      return await race(claimed(), { clock: this.clock, ms: this.#leaseMs, late })
     } catch (error) {
       const full = error instanceof SseError && error.code === 'OVERLOADED'
       if (!full) reportTo(this.#onError, error)
@@ -143,7 +146,7 @@ export class Receiver<Request, Message, Transaction> {
         answer = encodeAnswer(reply.answer)
         ours = await this.#commit(lease, answer, reply)
       } else {
-        answer = encodeAnswer(reply)
+        answer = this.#encoded(reply)
         ours = await this.#complete(lease, answer)
       }
     } catch (error) {
@@ -165,6 +168,16 @@ export class Receiver<Request, Message, Transaction> {
       )
     }
     return this.#receipts.commit(lease, answer, (transaction) => reply.commit(transaction))
+  }
+
+  /** The effect has happened: to free the key for a fault of the answer would let it happen at every try. */
+  #encoded(reply: unknown): string | null {
+    try {
+      return encodeAnswer(reply)
+    } catch (error) {
+      reportTo(this.#onError, error)
+      return null
+    }
   }
 
   /** The effect has happened: when that cannot be remembered, to say so would make the client send it again. */

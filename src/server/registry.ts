@@ -7,6 +7,10 @@ import type { ConnectionHooks, HubConnection } from './hub.js'
 /** A connection is ended at a random moment of the last fifth of its allowed age, lest all end together. */
 const AGE_JITTER = 0.2
 
+export function drawAge(maxAgeMs: number): number {
+  return maxAgeMs * (1 - AGE_JITTER * Math.random())
+}
+
 /** The connections of a hub: how many there may be, which are open, and how they ended. */
 export class Registry {
   readonly #clock: Clock
@@ -106,8 +110,7 @@ export class Registry {
 
   #limitAge(connection: Connection): (() => void) | undefined {
     if (this.#maxAgeMs === undefined) return undefined
-    const ms = this.#maxAgeMs * (1 - AGE_JITTER * Math.random())
-    return this.#clock.setTimeout(() => connection.end('maxAge'), ms, false)
+    return this.#clock.setTimeout(() => connection.end('maxAge'), drawAge(this.#maxAgeMs), false)
   }
 }
 

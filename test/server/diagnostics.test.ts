@@ -210,11 +210,19 @@ test('a subscriber that throws breaks neither the hub nor the others: Node raise
 })
 
 test.each([
-  ['process', undefined],
-  ['process', {}],
-  ['process', { getBuiltinModule: () => undefined }],
-])('without channels, a hub works all the same: %s is %j', async (name, value) => {
-  vi.stubGlobal(name, value)
+  ['no process', undefined],
+  ['a process without modules', {}],
+  ['no such module', { getBuiltinModule: () => undefined }],
+  [
+    'a process that is only pretended',
+    {
+      getBuiltinModule: () => {
+        throw new Error('not implemented')
+      },
+    },
+  ],
+])('where there are no channels, a hub works all the same: %s', async (_, process) => {
+  vi.stubGlobal('process', process)
   const hub = hubOf()
   vi.unstubAllGlobals()
   await everything(hub)
