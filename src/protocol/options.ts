@@ -33,11 +33,11 @@ export function oneOf<T extends string>(name: string, value: T | undefined, word
   return value
 }
 
-/** A name of a stream, or a key: any string that is not empty and not absurdly long. */
+/** A name of a stream, or a key: any string that is not empty, not absurdly long, and stays itself as UTF-8. */
 export function named(what: string, value: unknown): string {
-  if (typeof value !== 'string' || value === '' || value.length > 1024) {
-    const got = typeof value === 'string' && value !== '' ? `one of ${value.length}` : show(value)
-    throw new TypeError(`Expected \`${what}\` to be a string of 1 to 1024 characters, got ${got}`)
+  if (typeof value !== 'string' || value === '' || value.length > 1024 || !value.isWellFormed()) {
+    const got = typeof value === 'string' && value.length > 1024 ? `one of ${value.length}` : show(value)
+    throw new TypeError(`Expected \`${what}\` to be a string of 1 to 1024 characters and no half ones, got ${got}`)
   }
   return value
 }

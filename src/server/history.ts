@@ -1,6 +1,7 @@
 import { type Cursor, formatCursor, type Place, parseCursor } from '../protocol/cursor.js'
 import type { GapReason, StreamItem } from '../protocol/event.js'
 import type { EventStore, Page } from '../protocol/store.js'
+import { readDense } from './dense.js'
 import { resume } from './resume.js'
 import { itemOf } from './subscription.js'
 
@@ -37,14 +38,14 @@ export async function readHistory(
   const asked = after ?? before
   const place = asked === undefined ? undefined : parseCursor(asked)
   for (let looks = 0; looks < MAX_LOOKS; looks++) {
-    const look = (await store.read(stream, place?.offset ?? 0, { limit: 0 })) ?? {
+    const look = (await readDense(store, stream, place?.offset ?? 0, { limit: 0 })) ?? {
       ...(await store.open(stream)),
       tag: 0,
     }
     const gap = place === undefined ? undefined : place === null ? invalid : gapAt(place, look)
     const range = rangeOf(look, place && !gap ? place.offset : undefined, after !== undefined, limit, gap)
-    const page = await store.read(stream, range.after, { limit: range.count })
-    const oldest = await store.read(stream, look.first - 1, { limit: 1 })
+    const page = await readDense(store, stream, range.after, { limit: range.count })
+    const oldest = await readDense(store, stream, look.first - 1, { limit: 1 })
     // All three must speak of one log that was not trimmed in between; else look again.
     if (!page || !oldest || page.epoch !== look.epoch || oldest.epoch !== look.epoch) continue
     if (page.tag === undefined || oldest.first !== look.first) continue

@@ -1,6 +1,7 @@
 import type { Place } from '../protocol/cursor.js'
 import type { EventStore, Page, StreamView } from '../protocol/store.js'
 import { type Block, BlockBuilder } from './block.js'
+import { readDense } from './dense.js'
 
 /** How many events a page holds: pages begin at multiples of it, so that readers share them. */
 export const PAGE_EVENTS = 256
@@ -54,7 +55,7 @@ export class Pages {
 
   /** The present view and the tag at `offset`. */
   async look(stream: string, offset: number): Promise<Page | null> {
-    return this.#store.read(stream, offset, { limit: 0 })
+    return readDense(this.#store, stream, offset, { limit: 0 })
   }
 
   #page(stream: string, epoch: string, offset: number, log: string): EncodedPage | Promise<EncodedPage | null> {
@@ -75,7 +76,7 @@ export class Pages {
 
   async #read(stream: string, epoch: string, offset: number, key: string): Promise<EncodedPage | null> {
     const limit = PAGE_EVENTS - (offset % PAGE_EVENTS)
-    const page = await this.#store.read(stream, offset, { limit, maxBytes: PAGE_BYTES })
+    const page = await readDense(this.#store, stream, offset, { limit, maxBytes: PAGE_BYTES })
     if (page === null) return null
     const encoded = encodePage(page, offset)
     // A page at the head still grows, and one that was trimmed says where the log begins: those are read anew.

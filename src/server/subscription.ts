@@ -4,6 +4,7 @@ import { type Cursor, formatCursor, type Place } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
 import { eventItem, type StreamItem } from '../protocol/event.js'
 import type { EventStore, StoredEvent } from '../protocol/store.js'
+import { readDense } from './dense.js'
 import { gapItem, type Log, placeAt, type Start, samePlace } from './reader.js'
 import type { TailReader } from './readers.js'
 import { resume } from './resume.js'
@@ -111,7 +112,7 @@ export class StreamSubscription implements Subscription, TailReader {
       return false
     }
     try {
-      const page = await this.#store.read(tail.stream, place.offset, PAGE)
+      const page = await readDense(this.#store, tail.stream, place.offset, PAGE)
       if (page === null) {
         await lookAgain(tail)
         return false

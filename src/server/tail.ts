@@ -2,6 +2,7 @@ import { type Clock, nextTurn } from '../protocol/clock.js'
 import { type Cursor, type Place, randomEpoch } from '../protocol/cursor.js'
 import type { AppendEvent, Appended, EventStore, Page, StreamView } from '../protocol/store.js'
 import { type Block, BlockBuilder } from './block.js'
+import { readDense } from './dense.js'
 import { Hints, type Moved } from './hints.js'
 import { Known } from './known.js'
 import { Readers, type TailReader } from './readers.js'
@@ -214,7 +215,7 @@ export class Tail {
       this.#dirty = false
       const { epoch, head, headTag } = this.#known
       try {
-        const page = await this.#store.read(this.stream, head, { limit: PULL_EVENTS, maxBytes: PULL_BYTES })
+        const page = await readDense(this.#store, this.stream, head, { limit: PULL_EVENTS, maxBytes: PULL_BYTES })
         if (page) this.#accept({ epoch, offset: head, tag: headTag }, page)
         else this.#rebase(await this.#store.open(this.stream))
         if (this.#failed) this.#flushSoon()

@@ -213,7 +213,7 @@ export class SqliteLog {
   #tagAt(stream: SqliteStream, { first, firstTag, head, headTag }: StreamView, offset: number): number | undefined {
     if (offset === first - 1) return firstTag
     if (offset === head) return headTag
-    return offset >= first && offset <= head ? this.#retention.at(stream.id, offset).tag : undefined
+    return offset >= first && offset <= head ? this.#retention.find(stream.id, offset)?.tag : undefined
   }
 
   #keyed({ id }: SqliteStream, key: string, first: number): { offset: number; tag: number } | undefined {

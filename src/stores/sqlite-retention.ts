@@ -46,11 +46,17 @@ export class SqliteRetention {
     return { first: young, firstTag: this.at(id, old).tag }
   }
 
-  /** An event that is in the file. */
-  at(id: number, offset: number): { tag: number; at: number } {
+  /** An event in the file; `undefined` where somebody else has deleted it. */
+  find(id: number, offset: number): { tag: number; at: number } | undefined {
     const row = this.#connection.row(`SELECT tag, at FROM ${this.#events} WHERE stream = ? AND off = ?`, id, offset)
+    if (row === undefined) return undefined
     const { tag, at } = row as Row
     return { tag: Number(tag), at: Number(at) }
+  }
+
+  /** The same for those who need no more than its age: what was deleted counts as old. */
+  at(id: number, offset: number): { tag: number; at: number } {
+    return this.find(id, offset) ?? { tag: 0, at: 0 }
   }
 
   /** Deletes the oldest events, some at a time, once at least `from` are too many. Returns how many; `stream` says so from then on. */

@@ -30,8 +30,8 @@ test('one of a few words is that word or a TypeError that lists them', () => {
   expect(() => oneOf('as', 'Event' as 'event', ['comment', 'event'], 'comment')).toThrow(`'comment' or 'event'`)
 })
 
-test.each(['', 'x'.repeat(1025), 5, null, undefined])('%j names nothing', (value) => {
-  expect(() => named('stream', value)).toThrow(/`stream`.*1 to 1024 characters/)
+test.each(['', 'x'.repeat(1025), 5, null, undefined, 'half \ud800'])('%j names nothing', (value) => {
+  expect(() => named('stream', value)).toThrow(/`stream`.*1 to 1024 characters and no half ones/)
 })
 
 test('what is shown in an error is short, whatever it is', () => {
