@@ -1,0 +1,26 @@
+import { burst, fanOut } from './scenarios/fan-out.js'
+import { flat } from './scenarios/flat.js'
+import { idle } from './scenarios/idle.js'
+import { latency } from './scenarios/latency.js'
+import { parse } from './scenarios/parse.js'
+import { churn, replay } from './scenarios/replay.js'
+import { slow } from './scenarios/slow.js'
+import { stores } from './scenarios/stores.js'
+import { storm } from './scenarios/storm.js'
+import type { Settings } from './settings.js'
+import type { Table } from './table.js'
+
+/** By the name that `--only` takes. */
+export const scenarios: Record<string, (settings: Settings) => Promise<Table[]>> = {
+  flat,
+  'fan-out': fanOut,
+  burst,
+  idle,
+  slow,
+  replay,
+  churn,
+  storm,
+  parse,
+  latency,
+  stores,
+}

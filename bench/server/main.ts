@@ -1,0 +1,59 @@
+// The process of the server under test.
+import { answer, cpu, memory } from '../child.js'
+import { microseconds, payload, stamped } from '../payload.js'
+import type { Contender, ServerOptions } from './contender.js'
+import { type ContenderName, contenders } from './contenders.js'
+
+let contender: Contender
+let cpuBefore = 0
+
+function missing(what: string): never {
+  throw new Error(`this contender has no ${what}`)
+}
+
+function sendOne(n: number, bytes: number): unknown {
+  return (contender.send ?? missing('send'))(stamped(n, bytes), n)
+}
+
+const verbs = {
+  async start(name: ContenderName, options: ServerOptions): Promise<number> {
+    contender = await contenders[name](options)
+    return contender.listen()
+  },
+  connections: (): number => contender.connections(),
+  /** Begins to count CPU. Returns the time. */
+  begin(): number {
+    cpuBefore = cpu()
+    return microseconds()
+  },
+  /** The CPU since `begin`, in microseconds. */
+  used: (): number => cpu() - cpuBefore,
+  memory,
+  flat: async (count: number, bytes: number): Promise<void> => contender.flat?.(count, bytes),
+  send: async (n: number, bytes: number): Promise<void> => void (await sendOne(n, bytes)),
+  async burst(first: number, count: number, bytes: number): Promise<void> {
+    const data = Array.from({ length: count }, (_, index) => payload(first + index, bytes))
+    if (contender.burst) return void (await contender.burst(data, first))
+    await Promise.all(data.map((each, index) => (contender.send ?? missing('send'))(each, first + index)))
+  },
+  async record(count: number, bytes: number): Promise<void> {
+    const data = Array.from({ length: count }, (_, index) => payload(index, bytes))
+    await (contender.record ?? missing('record'))(data)
+  },
+  /** Sends one event every `everyMs`, and does not wait for anybody. */
+  async paced(count: number, bytes: number, everyMs: number, first = 0): Promise<void> {
+    const begun = performance.now()
+    for (let n = 0; n < count; n++) {
+      const wait = begun + n * everyMs - performance.now()
+      await new Promise<void>((resolve) => (wait > 1 ? setTimeout(resolve, wait) : setImmediate(resolve)))
+      void Promise.resolve(sendOne(first + n, bytes)).catch(() => {})
+    }
+  },
+  facts: (): Record<string, number> => contender.facts?.() ?? {},
+  restart: async (awayMs: number, missed: number): Promise<void> =>
+    (contender.restart ?? missing('restart'))(awayMs, missed),
+}
+
+export type ServerVerbs = typeof verbs
+
+answer(verbs)
