@@ -28,7 +28,7 @@ export class NodeSink implements Sink {
     if (socket) socket.on('drain', drained)
     else res.on('drain', drained)
     // Without a listener, an error of a dying socket would end the process; `close` follows it.
-    res.on('error', () => {})
+    res.on('error', ignore)
     const forget = onGone(this.#req, res, () => {
       forget()
       if (socket) socket.off('drain', drained)
@@ -53,6 +53,8 @@ export class NodeSink implements Sink {
     this.#res.destroy()
   }
 }
+
+function ignore(): void {}
 
 /**
  * The socket of a response, if chunks may be written to it past the response: a quarter less work for each write. Only

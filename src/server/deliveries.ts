@@ -50,13 +50,13 @@ export class Deliveries implements Acknowledgements {
     this.#ms = options.undeliveredMs
   }
 
-  /** Follows a connection until the returned function is called. */
+  /** Follows a connection until it is removed. */
   add(
     seen: HubConnection,
     start: Start,
     reader: { readonly place: Place | undefined },
     tail: { readonly view: StreamView },
-  ): () => void {
+  ): void {
     const tracked: Tracked = {
       seen,
       start,
@@ -68,12 +68,14 @@ export class Deliveries implements Acknowledgements {
       told: false,
     }
     this.#open.set(seen.id, tracked)
-    return () => {
-      this.#open.delete(seen.id)
-      if (!this.#watched.delete(tracked) || this.#watched.size > 0) return
-      this.#cancel?.()
-      this.#cancel = undefined
-    }
+  }
+
+  remove(id: string): void {
+    const tracked = this.#open.get(id)
+    this.#open.delete(id)
+    if (!tracked || !this.#watched.delete(tracked) || this.#watched.size > 0) return
+    this.#cancel?.()
+    this.#cancel = undefined
   }
 
   of(stream: string): Delivery[] {

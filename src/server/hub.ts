@@ -154,7 +154,9 @@ export interface Hub extends AsyncDisposable {
    *
    * @throws TypeError for what no frame can carry (CR, LF or NUL in `event`, a name under `stream:`).
    * SseError `FRAME_TOO_LARGE`, `SEALED`, `OVERLOADED` (more than `maxPendingBytes` un-awaited, or no room
-   * for another stream), `PUBLISH_TIMEOUT`, `STORE_UNAVAILABLE`, `CLOSED`.
+   * for another stream), `PUBLISH_TIMEOUT`, `STORE_UNAVAILABLE`, `CLOSED`. After `PUBLISH_TIMEOUT` the event is stored or
+   * not, and so it is after `STORE_UNAVAILABLE` when the connection to the store was lost on the way: publish again with
+   * the same `key`, and it is stored once.
    * @example
    * ```ts
    * const { cursor } = await hub.publish('news', { event: 'headline', data: { title: 'Hello' } })

@@ -16,12 +16,15 @@ export interface EncodedPage {
   /** The tag at `offset`; `undefined` where this page does not know it. */
   tagAt(offset: number): number | undefined
   readonly bytes: number
+  /** Whether nothing can be added to it. One that is not is good for as long as the stream has not moved. */
+  readonly whole: boolean
 }
 
-/** Which log a page is of: a stream, and a sign that changes when its log may have been replaced. */
+/** Which log a page is of: a stream, a sign that changes when its log may have been replaced, and how far it is known. */
 interface LogId {
   readonly stream: string
   readonly generation: string
+  readonly view: StreamView
 }
 
 /**
@@ -42,15 +45,15 @@ export class Pages {
    * The page that holds the events after `place`, and the tag there; `null` when the store has no
    * record of the stream.
    */
-  async after({ stream, generation }: LogId, place: Place): Promise<EncodedPage | null> {
+  async after({ stream, generation, view }: LogId, place: Place): Promise<EncodedPage | null> {
     const { epoch, offset } = place
     const log = `${generation}.${epoch}.${stream}`
     const begin = offset - (offset % PAGE_EVENTS)
-    const aligned = await this.#page(stream, epoch, begin, log)
+    const aligned = await this.#page(stream, epoch, begin, log, view)
     if (aligned === null || begin === offset || lastOf(aligned) > offset) return aligned
     // The page stops short of the place: its events are large, or it was read when the log ended there. What it
     // says of the head is not asked, for a remembered page is older than the place.
-    return this.#page(stream, epoch, offset, log)
+    return this.#page(stream, epoch, offset, log, view)
   }
 
   /** The present view and the tag at `offset`. */
@@ -58,10 +61,16 @@ export class Pages {
     return readDense(this.#store, stream, offset, { limit: 0 })
   }
 
-  #page(stream: string, epoch: string, offset: number, log: string): EncodedPage | Promise<EncodedPage | null> {
+  #page(
+    stream: string,
+    epoch: string,
+    offset: number,
+    log: string,
+    view: StreamView,
+  ): EncodedPage | Promise<EncodedPage | null> {
     const key = `${offset}.${log}`
     const cached = this.#cache.get(key)
-    if (cached) {
+    if (cached && (cached.whole || isSame(cached.view, view))) {
       this.#cache.delete(key)
       this.#cache.set(key, cached)
       return cached
@@ -78,16 +87,14 @@ export class Pages {
     const limit = PAGE_EVENTS - (offset % PAGE_EVENTS)
     const page = await readDense(this.#store, stream, offset, { limit, maxBytes: PAGE_BYTES })
     if (page === null) return null
-    const encoded = encodePage(page, offset)
-    // A page at the head still grows, and one that was trimmed says where the log begins: those are read anew.
-    const complete = page.events.length === limit || lastOf(encoded) < page.head
-    if (complete && page.epoch === epoch && page.first <= offset + 1 && page.events.length > 0) {
-      this.#remember(key, encoded)
-    }
+    const encoded = encodePage(page, offset, limit)
+    // One that was trimmed says where the log begins: it is read anew.
+    if (page.epoch === epoch && page.first <= offset + 1 && page.events.length > 0) this.#remember(key, encoded)
     return encoded
   }
 
   #remember(key: string, page: EncodedPage): void {
+    this.#cached -= this.#cache.get(key)?.bytes ?? 0
     this.#cache.set(key, page)
     this.#cached += page.bytes
     for (const [oldest, { bytes }] of this.#cache) {
@@ -98,11 +105,15 @@ export class Pages {
   }
 }
 
+function isSame(a: StreamView, b: StreamView): boolean {
+  return a.head === b.head && a.headTag === b.headTag && a.epoch === b.epoch && a.sealed === b.sealed
+}
+
 function lastOf(page: EncodedPage): number {
   return page.blocks.at(-1)?.last ?? Number.NEGATIVE_INFINITY
 }
 
-function encodePage(page: Page, asked: number): EncodedPage {
+function encodePage(page: Page, asked: number, limit: number): EncodedPage {
   const { epoch, first, firstTag, head, headTag, sealed, events } = page
   // Where the oldest retained event comes after the place asked for, the page begins before that one.
   const begin = Math.max(asked, first - 1)
@@ -113,6 +124,7 @@ function encodePage(page: Page, asked: number): EncodedPage {
     view: { epoch, first, firstTag, head, headTag, sealed },
     blocks,
     bytes: blocks.reduce((sum, block) => sum + block.bytes.length, 0),
+    whole: events.length === limit || (blocks.at(-1)?.end.offset ?? Number.NEGATIVE_INFINITY) < head,
     tagAt(offset) {
       if (offset === begin) return beginTag
       if (offset === first - 1) return firstTag

@@ -1,8 +1,7 @@
 import type { Clock } from '../protocol/clock.js'
 import { SseError } from '../protocol/error.js'
 import type { Connection, Reason } from './connection.js'
-import type { Diagnostics } from './diagnostics.js'
-import type { ConnectionHooks, HubConnection } from './hub.js'
+import type { HubConnection } from './hub.js'
 
 /** A connection is ended at a random moment of the last fifth of its allowed age, lest all end together. */
 const AGE_JITTER = 0.2
@@ -14,11 +13,10 @@ export function drawAge(maxAgeMs: number): number {
 /** The connections of a hub: how many there may be, which are open, and how they ended. */
 export class Registry {
   readonly #clock: Clock
-  readonly #diagnostics: Diagnostics
   readonly #maxConnections: number
   readonly #maxAgeMs: number | undefined
   readonly #open = new Map<Connection, HubConnection>()
-  readonly #closed: Record<Reason, number> = {
+  readonly #ended: Record<Reason, number> = {
     client: 0,
     sealed: 0,
     shutdown: 0,
@@ -29,15 +27,11 @@ export class Registry {
     error: 0,
   }
   #places = 0
-  #opened = 0
+  #begun = 0
   #emptied: (() => void) | undefined
 
-  constructor(
-    options: { clock: Clock; maxConnections: number; maxAgeMs: number | undefined },
-    diagnostics: Diagnostics,
-  ) {
+  constructor(options: { clock: Clock; maxConnections: number; maxAgeMs: number | undefined }) {
     this.#clock = options.clock
-    this.#diagnostics = diagnostics
     this.#maxConnections = options.maxConnections
     this.#maxAgeMs = options.maxAgeMs
   }
@@ -46,46 +40,42 @@ export class Registry {
     return this.#open.size
   }
 
-  get opened(): number {
-    return this.#opened
+  /** How many were opened since the beginning. */
+  get begun(): number {
+    return this.#begun
   }
 
-  get closed(): Record<Reason, number> {
-    return { ...this.#closed }
+  /** How many were closed since the beginning, by reason. */
+  get ended(): Record<Reason, number> {
+    return { ...this.#ended }
   }
 
   /** Takes a place for a connection that is about to join. Nobody is evicted for it. @throws SseError `OVERLOADED`. */
-  reserve(): () => void {
+  reserve(): void {
     if (this.#places >= this.#maxConnections) {
       throw new SseError('OVERLOADED', `All \`maxConnections\` (${this.#maxConnections}) connections are taken.`)
     }
     this.#places++
-    let held = true
-    return () => {
-      if (held) this.#places--
-      held = false
-    }
   }
 
-  /** Counts a connection in until it is over. Returns what counts it out, and tells the hook. */
-  register<Request>(
-    connection: Connection,
-    seen: HubConnection<Request>,
-    hooks: ConnectionHooks<Request>,
-  ): (reason: Reason) => void {
-    const openedAt = this.#clock.now()
-    this.#opened++
+  /** Gives a place back. */
+  free(): void {
+    this.#places--
+  }
+
+  /** Counts a connection in. Returns what cancels the limit of its age, if there is one. */
+  opened(connection: Connection, seen: HubConnection): (() => void) | undefined {
+    this.#begun++
     this.#open.set(connection, seen)
-    const cancelAge = this.#limitAge(connection)
-    hooks.onOpen?.(seen)
-    return (reason) => {
-      cancelAge?.()
-      this.#open.delete(connection)
-      this.#closed[reason]++
-      if (this.#open.size === 0) this.#emptied?.()
-      this.#diagnostics.closed(seen, reason, this.#clock.now() - openedAt)
-      hooks.onClose?.(seen, reason)
-    }
+    if (this.#maxAgeMs === undefined) return undefined
+    return this.#clock.setTimeout(() => connection.end('maxAge'), drawAge(this.#maxAgeMs), false)
+  }
+
+  /** Counts it out. */
+  closed(connection: Connection, reason: Reason): void {
+    this.#open.delete(connection)
+    this.#ended[reason]++
+    if (this.#open.size === 0) this.#emptied?.()
   }
 
   disconnect(which: (connection: HubConnection) => boolean): number {
@@ -106,30 +96,5 @@ export class Registry {
     for (const connection of [...this.#open.keys()]) connection.end('shutdown')
     await emptied
     cancel()
-  }
-
-  #limitAge(connection: Connection): (() => void) | undefined {
-    if (this.#maxAgeMs === undefined) return undefined
-    return this.#clock.setTimeout(() => connection.end('maxAge'), drawAge(this.#maxAgeMs), false)
-  }
-}
-
-/** A connection as users see it. */
-export function seenFromOutside<Request>(
-  connection: Connection,
-  stream: string,
-  request: Request,
-): HubConnection<Request> {
-  return {
-    id: connection.id,
-    stream,
-    request,
-    get signal() {
-      return connection.signal
-    },
-    get reason() {
-      return connection.reason
-    },
-    close: () => connection.end('disconnected'),
   }
 }

@@ -6,15 +6,13 @@ import type { PublishEvent } from '../protocol/event.js'
 import { bound, duration, named } from '../protocol/options.js'
 import type { Source } from '../protocol/source.js'
 import type { AppendEvent, EventStore } from '../protocol/store.js'
-import { type Reason, Schedule } from './connection.js'
+import { Schedule } from './connection.js'
 import { Deliveries } from './deliveries.js'
 import { Diagnostics } from './diagnostics.js'
-import { Follower } from './follower.js'
 import { type HistoryPage, type HistoryQuery, readHistory } from './history.js'
 import {
   ACKNOWLEDGE,
   type AcknowledgingHub,
-  type ConnectionHooks,
   type Delivery,
   type Hub,
   type HubConnection,
@@ -28,19 +26,20 @@ import {
   type PublishOptions,
   type SubscribeOptions,
 } from './hub.js'
-import { checkedOptions, drawRetry, parseFrom } from './hub-options.js'
+import { checkedOptions, parseFrom } from './hub-options.js'
 import { Joins } from './joins.js'
 import { Pages } from './pages.js'
 import { type Piped, type PipeOptions, pipe } from './pipe.js'
 import { prepare } from './prepare.js'
 import { Publisher } from './publisher.js'
 import { race } from './race.js'
-import { Registry, seenFromOutside } from './registry.js'
+import { Registry } from './registry.js'
 import { reportTo } from './report.js'
 import { SourceFeed } from './source-feed.js'
 import { storeError } from './store-error.js'
 import { StreamSubscription, type Subscription } from './subscription.js'
 import { Tails } from './tails.js'
+import { Visit, type VisitHost } from './visit.js'
 
 /** The hub: who is connected to what, and the way from each verb to the part that does it. */
 export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
@@ -52,6 +51,7 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
   readonly #joins: Joins
   readonly #publisher: Publisher
   readonly #registry: Registry
+  readonly #host: VisitHost
   readonly #diagnostics: Diagnostics
   readonly [ACKNOWLEDGE]: Deliveries
   readonly #subscriptions = new Set<StreamSubscription>()
@@ -68,7 +68,7 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     this.#schedule = new Schedule({ ...options, heartbeatPadBytes: padBytes })
     this.#tails = new Tails({ ...options, feed: options.source && ((stream) => this.#feed(stream)) })
     this.#diagnostics = new Diagnostics(this)
-    this.#registry = new Registry(options, this.#diagnostics)
+    this.#registry = new Registry(options)
     this[ACKNOWLEDGE] = new Deliveries(options)
     this.#joins = new Joins(this.#tails, new Pages(store), options, () => this.#assertOpen())
     this.#publisher = new Publisher({
@@ -77,6 +77,19 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
       makeRoom: () => this.#tails.makeRoom(),
       stored: (stream, events, places, published) => this.#tails.get(stream)?.offer(events, places, published),
     })
+    this.#host = {
+      ...options,
+      registry: this.#registry,
+      tails: this.#tails,
+      deliveries: this[ACKNOWLEDGE],
+      diagnostics: this.#diagnostics,
+      schedule: this.#schedule,
+      padding: padBytes > 0 ? encodeComment(' '.repeat(padBytes)) : '',
+      isClosing: () => this.#closing !== undefined,
+      gap: () => {
+        this.#gaps++
+      },
+    }
     this.#detach = store.attach?.({ clock, maxStreams, sealedTtlMs })
   }
 
@@ -162,8 +175,8 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     return {
       connections: this.#registry.size,
       streams: this.#tails.active,
-      opened: this.#registry.opened,
-      closed: this.#registry.closed,
+      opened: this.#registry.begun,
+      closed: this.#registry.ended,
       heartbeats: this.#schedule.heartbeats.sent,
       gaps: this.#gaps,
     }
@@ -181,63 +194,15 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
 
   async [JOIN]<Request>(stream: string, asked: JoinRequest<Request>): Promise<Joined<Request>> {
     this.#assertOpen()
-    const free = this.#registry.reserve()
+    this.#registry.reserve()
     try {
-      return await this.#joinResponse(stream, asked, free)
+      const entry = await this.#joins.join(stream, asked)
+      const visit = new Visit(this.#host, stream, asked.request, entry, asked.pollMs)
+      entry.leave()
+      return visit
     } catch (error) {
-      free()
+      this.#registry.free()
       throw error
-    }
-  }
-
-  async #joinResponse<Request>(
-    stream: string,
-    asked: JoinRequest<Request>,
-    free: () => void,
-  ): Promise<Joined<Request>> {
-    const { log, start, leave } = await this.#joins.join(stream, asked)
-    const { sealed, head } = log.tail.view
-    let hooks: ConnectionHooks<Request> = {}
-    let seen: HubConnection<Request> | undefined
-    let forget: (() => void) | undefined
-    let unregister: ((reason: Reason) => void) | undefined
-    const follower = new Follower(log, {
-      opened: (connection) => {
-        seen = seenFromOutside(connection, stream, asked.request)
-        if (start.gap) this.#gaps++
-        this.#diagnostics.opened(seen, start, head, asked.pollMs !== undefined)
-        forget = this[ACKNOWLEDGE].add(seen, start, follower, log.tail)
-        unregister = this.#registry.register(connection, seen, hooks)
-      },
-      gap: (gap) => {
-        this.#gaps++
-        this.#diagnostics.gap(seen, gap)
-      },
-      skipped: () => this.#diagnostics.skipped(seen),
-      timedOut: () => this.#diagnostics.timedOut(seen, this.#options.writeTimeoutMs),
-      closed: (reason) => {
-        free()
-        this.#tails.release(log.tail)
-        forget?.()
-        unregister?.(reason)
-      },
-    })
-    leave()
-    return {
-      complete: sealed && start.resumed === 'ok' && start.place.offset === head,
-      open: (sink, given) => {
-        hooks = given
-        const { retryMs, padBytes } = this.#options
-        const padding = padBytes > 0 ? encodeComment(' '.repeat(padBytes)) : ''
-        const connection = follower.open(sink, this.#schedule, start, {
-          retryMs: drawRetry(retryMs),
-          padding,
-          pollMs: asked.pollMs,
-        })
-        if (this.#closing !== undefined) connection.end('shutdown')
-        return connection
-      },
-      abandon: () => follower.abandon('client'),
     }
   }
 

@@ -97,3 +97,27 @@ test.each([
   },
   60_000,
 )
+
+test('clients that come back one after another share the page at the head, until the stream moves', async () => {
+  const clock = virtualClock()
+  const inner = memoryStore()
+  await using before = createHub({ store: inner, clock })
+  const [first] = await before.publish(
+    's',
+    numbers(1, 100).map((data) => ({ data })),
+  )
+  const store = new FarStore(inner, clock)
+  await using hub = createHub({ store, clock })
+  const comesBack = async (count: number) => {
+    const sink = await openOn(hub, 's', { cursor: first?.cursor })
+    await until(() => sink.events.length === count)
+    sink.leave()
+  }
+  // Somebody stays, so that the stream is followed.
+  await openOn(hub, 's')
+  for (let n = 0; n < 200; n++) await comesBack(99)
+  expect(store.calls.read).toBeLessThanOrEqual(3)
+  await hub.publish('s', { data: '101' })
+  for (let n = 0; n < 200; n++) await comesBack(100)
+  expect(store.calls.read).toBeLessThanOrEqual(6)
+})
