@@ -135,12 +135,19 @@ function inquire(req: NodeRequest, signal: AbortSignal): Inquiry {
 }
 
 function sendHead(exchange: Exchange<unknown>, headers: Record<string, string>): void {
-  setHead(exchange, 200, headers)
-  const { req, res } = exchange
-  if (req.httpVersionMajor === 1 && !res.hasHeader('connection'))
-    res.setHeader('connection', 'keep-alive')
-    // Node's types leave the method out of HTTP/2's response; it is there.
-  ;(res as ServerResponse).flushHeaders()
+  const { req, takeOver } = exchange
+  // Node's types leave methods out of HTTP/2's response; they are there.
+  const res = exchange.res as ServerResponse
+  const isHttp1 = req.httpVersionMajor === 1
+  if (isHttp1 && res.getHeaderNames().length === 0) {
+    takeOver?.()
+    // Node keeps what was set for as long as the response lives: half a kilobyte. What is written at once, it does not.
+    res.writeHead(200, { connection: 'keep-alive', ...headers })
+  } else {
+    setHead(exchange, 200, headers)
+    if (isHttp1 && !res.hasHeader('connection')) res.setHeader('connection', 'keep-alive')
+  }
+  res.flushHeaders()
 }
 
 export function answer(exchange: Exchange<unknown>, { status, headers, body }: Omit<Answer, 'kind'>): void {

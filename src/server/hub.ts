@@ -247,7 +247,8 @@ export interface Joined<Request> {
 }
 
 export interface ConnectionHooks<Request> {
-  onOpen?(connection: HubConnection<Request>): void
+  /** Returns `false` when the connection must end. */
+  onOpen?(connection: HubConnection<Request>): boolean
   onClose?(connection: HubConnection<Request>, reason: Reason): void
 }
 

@@ -6,6 +6,7 @@ import type { Pages } from './pages.js'
 import { race } from './race.js'
 import { type From, type Log, type Start, startAt } from './reader.js'
 import { storeError } from './store-error.js'
+import type { Tail } from './tail.js'
 import type { Tails } from './tails.js'
 
 /** What a new reader asks for. */
@@ -30,6 +31,8 @@ export class Joins {
   readonly #pages: Pages
   readonly #options: { readonly clock: Clock; readonly maxReplay: number; readonly joinTimeoutMs: number }
   readonly #assertOpen: () => void
+  /** One for all readers of a tail. */
+  readonly #logs = new WeakMap<Tail, Log>()
 
   /** @param assertOpen - throws when nobody may join any more. */
   constructor(
@@ -49,8 +52,8 @@ export class Joins {
     this.#assertOpen()
     named('stream', stream)
     const tail = this.#tails.open(stream)
-    const { clock, maxReplay, joinTimeoutMs: ms } = this.#options
-    const log: Log = { tail, pages: this.#pages, maxReplay }
+    const { clock, joinTimeoutMs: ms } = this.#options
+    const log = this.#logOf(tail)
     const guest = { wake() {} }
     tail.add(guest)
     const leave = () => {
@@ -68,5 +71,11 @@ export class Joins {
       leave()
       throw signal?.aborted ? error : storeError(error)
     }
+  }
+
+  #logOf(tail: Tail): Log {
+    const log = this.#logs.get(tail) ?? { tail, pages: this.#pages, maxReplay: this.#options.maxReplay }
+    this.#logs.set(tail, log)
+    return log
   }
 }

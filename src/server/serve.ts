@@ -2,7 +2,7 @@ import { SseError } from '../protocol/error.js'
 import { sseHeaders } from '../protocol/headers.js'
 import { show } from '../protocol/options.js'
 import type { Reason } from './connection.js'
-import { type Hub, type HubConnection, JOIN, type JoiningHub } from './hub.js'
+import { type ConnectionHooks, type Hub, type HubConnection, JOIN, type JoiningHub } from './hub.js'
 import { parseFrom } from './hub-options.js'
 import type { From } from './reader.js'
 import { guarded } from './report.js'
@@ -109,15 +109,7 @@ export async function serve<Request>(
       headers,
       abandon: () => joined.abandon(),
       start(sink) {
-        const guard = guarded(options.onError)
-        let failed = false
-        const connection = joined.open(sink, {
-          onOpen: (opened) => {
-            failed = !guard(() => options.onOpen?.(opened))
-          },
-          onClose: (closed, reason) => void guard(() => options.onClose?.(closed, reason)),
-        })
-        if (failed) connection.end('error')
+        joined.open(sink, hooksOf(options))
       },
     }
   } catch (error) {
@@ -125,6 +117,21 @@ export async function serve<Request>(
     if (error instanceof SseError && UNAVAILABLE.has(error.code)) return unavailable(error, changes)
     throw error
   }
+}
+
+const hooks = new WeakMap<object, ConnectionHooks<never>>()
+
+/** The user's hooks, where nothing that they throw does harm: the same for all connections. */
+function hooksOf<Request>(options: StreamOptions<Request>): ConnectionHooks<Request> {
+  const present = hooks.get(options)
+  if (present) return present as ConnectionHooks<Request>
+  const guard = guarded(options.onError)
+  const made: ConnectionHooks<Request> = {
+    onOpen: (opened) => guard(() => options.onOpen?.(opened)),
+    onClose: (closed, reason) => void guard(() => options.onClose?.(closed, reason)),
+  }
+  hooks.set(options, made as ConnectionHooks<never>)
+  return made
 }
 
 /** The user's choice about replay. What it throws is the user's own, and no fault of the store it is asked amid. */

@@ -196,9 +196,9 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     this.#assertOpen()
     this.#registry.reserve()
     try {
-      const entry = await this.#joins.join(stream, asked)
-      const visit = new Visit(this.#host, stream, asked.request, entry, asked.pollMs)
-      entry.leave()
+      const { log, start, leave } = await this.#joins.join(stream, asked)
+      const visit = new Visit(this.#host, stream, asked, log, start)
+      leave()
       return visit
     } catch (error) {
       this.#registry.free()

@@ -3,11 +3,12 @@ import type { Connection, Reason, Schedule } from './connection.js'
 import type { Deliveries } from './deliveries.js'
 import type { Diagnostics } from './diagnostics.js'
 import { Follower, type FollowerEvents } from './follower.js'
-import type { ConnectionHooks, HubConnection, Joined } from './hub.js'
+import type { ConnectionHooks, HubConnection, Joined, JoinRequest } from './hub.js'
 import { drawRetry } from './hub-options.js'
-import type { Entry } from './joins.js'
+import type { Log, Start } from './reader.js'
 import type { Registry } from './registry.js'
 import type { Sink } from './sink.js'
+import type { Tail } from './tail.js'
 import type { Tails } from './tails.js'
 
 /** What all visits of a hub share. */
@@ -35,35 +36,38 @@ export class Visit<Request> implements Joined<Request>, FollowerEvents {
   readonly #stream: string
   readonly #request: Request
   readonly #follower: Follower
-  readonly #entry: Entry
+  readonly #tail: Tail
+  readonly #start: Start
   readonly #pollMs: number | undefined
   #hooks: ConnectionHooks<Request> = {}
   #seen: Seen<Request> | undefined
   #openedAt = 0
+  #isUnwelcome = false
   #isOver = false
   #cancelAge: (() => void) | undefined
 
-  constructor(host: VisitHost, stream: string, request: Request, entry: Entry, pollMs: number | undefined) {
+  constructor(host: VisitHost, stream: string, asked: JoinRequest<Request>, log: Log, start: Start) {
     this.#host = host
     this.#stream = stream
-    this.#request = request
-    this.#entry = entry
-    this.#pollMs = pollMs
-    this.#follower = new Follower(entry.log, this)
+    this.#request = asked.request
+    this.#pollMs = asked.pollMs
+    this.#tail = log.tail
+    this.#start = start
+    this.#follower = new Follower(log, this)
   }
 
   get complete(): boolean {
-    const { log, start } = this.#entry
-    const { sealed, head } = log.tail.view
-    return sealed && start.resumed === 'ok' && start.place.offset === head
+    const { sealed, head } = this.#tail.view
+    return sealed && this.#start.resumed === 'ok' && this.#start.place.offset === head
   }
 
   open(sink: Sink, hooks: ConnectionHooks<Request>): Connection {
     this.#hooks = hooks
     const { schedule, retryMs, padding } = this.#host
     const opening = { retryMs: drawRetry(retryMs), padding, pollMs: this.#pollMs }
-    const connection = this.#follower.open(sink, schedule, this.#entry.start, opening)
+    const connection = this.#follower.open(sink, schedule, this.#start, opening)
     if (this.#host.isClosing()) connection.end('shutdown')
+    if (this.#isUnwelcome) connection.end('error')
     return connection
   }
 
@@ -73,15 +77,15 @@ export class Visit<Request> implements Joined<Request>, FollowerEvents {
 
   opened(connection: Connection): void {
     const { registry, deliveries, diagnostics, schedule } = this.#host
-    const { log, start } = this.#entry
+    const start = this.#start
     const seen = new Seen(connection, this.#stream, this.#request)
     this.#seen = seen
     this.#openedAt = schedule.clock.now()
     if (start.gap) this.#host.gap()
-    diagnostics.opened(seen, start, log.tail.view.head, this.#pollMs !== undefined)
-    deliveries.add(seen, start, this.#follower, log.tail)
+    diagnostics.opened(seen, start, this.#tail.view.head, this.#pollMs !== undefined)
+    deliveries.add(seen, start, this.#follower, this.#tail)
     this.#cancelAge = registry.opened(connection, seen)
-    this.#hooks.onOpen?.(seen)
+    this.#isUnwelcome = this.#hooks.onOpen?.(seen) === false
   }
 
   gap(gap: Gap): void {
@@ -103,7 +107,7 @@ export class Visit<Request> implements Joined<Request>, FollowerEvents {
     if (this.#isOver) return
     this.#isOver = true
     registry.free()
-    tails.release(this.#entry.log.tail)
+    tails.release(this.#tail)
     if (!seen) return
     deliveries.remove(seen.id)
     this.#cancelAge?.()

@@ -55,6 +55,7 @@ test('what an onOpen hook sees has been told before', async () => {
     hooks: {
       onOpen: () => {
         before = heard.length
+        return true
       },
     },
   })
