@@ -64,7 +64,7 @@ test('compose.yaml starts Redis and PostgreSQL where the tests and the examples 
   for (const path of addresses) {
     const [, address = '', port] =
       /STEADY_\w+_URL \?\? '(\w+:[^']*?:(\d+)[^']*)'/.exec(readFileSync(path, 'utf8')) ?? []
-    expect([path, compose.includes(`=${address}\n`), compose.includes(`'127.0.0.1:${port}:${port}'`)]).toEqual([
+    expect([path, compose.includes(`=${address}\n`), compose.includes(`"127.0.0.1:${port}:${port}"`)]).toEqual([
       path,
       true,
       true,

@@ -34,6 +34,10 @@ export interface Context {
 export class Attempt implements Receiving, Gate {
   readonly outcome: Promise<Outcome>
   way: Way
+  /** Whether it ended a failure or a stream that had been up: known when it is over. */
+  established = false
+  /** Set by `end` alone. */
+  over = false
   readonly #pollS: number
   readonly #context: Context
   readonly #controller = new AbortController()
@@ -42,12 +46,10 @@ export class Attempt implements Receiving, Gate {
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   readonly #startedAt: number
   #step = 'the headers failed'
-  #over = false
   /** Whether a head came and no byte of its body yet. */
   #quiet = false
   #openedAt: number | undefined
   #handedOver = false
-  #established = false
 
   /** @param pollS - how long a poll asks the server to wait, in seconds. */
   constructor(context: Context, way: Way = 'stream', pollS = 0) {
@@ -70,10 +72,6 @@ export class Attempt implements Receiving, Gate {
       )
   }
 
-  get over(): boolean {
-    return this.#over
-  }
-
   /** Whether the head of a stream came. */
   get headed(): boolean {
     return this.#openedAt !== undefined
@@ -84,17 +82,12 @@ export class Attempt implements Receiving, Gate {
     return this.#handedOver || this.#context.settings.clock.now() - this.#startedAt >= 500 * this.#pollS
   }
 
-  /** Whether it ended a failure or a stream that had been up: known when it is over. */
-  get established(): boolean {
-    return this.#established
-  }
-
   end(outcome: Outcome): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.over) return
+    this.over = true
     const openMs = this.#openedAt === undefined ? 0 : this.#context.settings.clock.now() - this.#openedAt
-    this.#established = this.#handedOver || openMs >= ESTABLISHED_MS
-    this.#watchdog.stop()
+    this.established = this.#handedOver || openMs >= ESTABLISHED_MS
+    this.#watchdog.pause()
     if (this.#reader) discard(this.#reader)
     this.#controller.abort()
     this.#settle(outcome)
@@ -103,7 +96,7 @@ export class Attempt implements Receiving, Gate {
   opened(connection: string | null): void {
     this.#context.opened(this, connection)
     // An announced heartbeat takes effect at once; it may be far shorter than what held until now.
-    if (!this.#over) this.#watchdog.start(this.#silenceMs())
+    if (!this.over) this.#watchdog.start(this.#silenceMs())
   }
 
   handedOver(): void {
@@ -128,21 +121,21 @@ export class Attempt implements Receiving, Gate {
 
   after(): Promise<void> | undefined {
     const { buffer } = this.#context
-    if (this.#over || !buffer.full) return undefined
+    if (this.over || !buffer.full) return undefined
     this.#watchdog.pause()
     return buffer.room().then(() => {
-      if (!this.#over) this.#watchdog.resume()
+      if (!this.over) this.#watchdog.resume()
     })
   }
 
   async #proceed(): Promise<Outcome> {
     const { settings, headers: made, progress } = this.#context
-    if (this.#over) return OVER
+    if (this.over) return OVER
     const { url, headers, asked } = await writeRequest(settings, made, progress, this.#pollS)
-    if (this.#over) return OVER
+    if (this.over) return OVER
     this.#step = 'the request failed'
     const response = await settings.fetch(url, { ...settings.init, headers, signal: this.#controller.signal })
-    if (this.#over) {
+    if (this.over) {
       discard(response.body)
       return OVER
     }

@@ -3,7 +3,7 @@ import { type Gate, waitFor } from './outbox-gate.js'
 import type { Message } from './outbox-message.js'
 import type { OutboxSettings } from './outbox-options.js'
 import { type PostResult, post } from './outbox-post.js'
-import { answerOf, rejection, verdictOn } from './outbox-receipt.js'
+import { answerOf, rejection, settles, verdictOn } from './outbox-receipt.js'
 
 /** Wakes that come closer than this are held back, or a flapping network would make a hammer of them. */
 const WAKE_SPACING_MS = 1_000
@@ -40,6 +40,7 @@ export class Courier {
       if (message.over) return
       const connection = this.#connection
       const result = await this.#attempt(message, connection)
+      this.#note(message, result)
       if (message.over) return
       if (result.is !== 'answered') await this.#waitAfter(message, spent, 0)
       else await this.#follow(message, spent, result, connection)
@@ -48,8 +49,10 @@ export class Courier {
 
   /** Tries once, and only if that can be now. Never rejects. */
   async tryOnce(message: Message): Promise<void> {
+    if (message.over) return
     if (!this.#gate.isOpen) return message.giveUp('EXPIRED', 'It could not be sent at once')
     const result = await this.#attempt(message, this.#connection)
+    this.#note(message, result)
     if (message.over) return
     if (result.is !== 'answered') return message.giveUp('EXPIRED', `Its one attempt failed: ${result.reason}`)
     const verdict = verdictOn(result.status, result.headers.get('retry-after'))
@@ -63,6 +66,7 @@ export class Courier {
     if (message.over || !this.#gate.isOpen || message.notBefore > this.#settings.clock.now()) return
     message.attempts++
     const result = await this.#post(message, this.#connection, true)
+    this.#note(message, result)
     if (result.is === 'answered' && verdictOn(result.status, null) === 'accepted') this.#accept(message, result)
   }
 
@@ -76,17 +80,22 @@ export class Courier {
     return this.#post(message, connection, false)
   }
 
-  async #post(message: Message, connection: string | null, keepalive: boolean): Promise<PostResult> {
+  #post(message: Message, connection: string | null, keepalive: boolean): Promise<PostResult> {
     const { clock, timeoutMs } = this.#settings
-    const result = await post({
+    return post({
       clock,
       timeoutMs,
       signal: message.signal,
       headers: () => this.#write(message, connection),
       send: (headers, signal) => this.#send(message, headers, signal, keepalive),
     })
-    if (result.is === 'answered') message.unanswered--
-    return result
+  }
+
+  /** In one step with what is done about it: whoever ends the message before that knows of no answer. */
+  #note(message: Message, result: PostResult): void {
+    const isAnswered = result.is === 'answered'
+    message.fault = isAnswered ? undefined : result.fault
+    if (isAnswered && settles(result.status, result.headers.get('retry-after'))) message.unanswered--
   }
 
   #send(message: Message, headers: Headers, signal: AbortSignal, keepalive: boolean): Promise<Response> {
@@ -143,7 +152,7 @@ export class Courier {
   }
 
   #reject(message: Message, { status, body }: Answered): void {
-    message.fail(rejection(answerOf(status, body)))
+    message.fail(rejection(answerOf(status, body), message.unanswered > 0))
   }
 
   async #waitAfter(message: Message, spent: Spent, retryAfterMs: number): Promise<void> {

@@ -27,8 +27,8 @@ export interface Outbox extends AsyncDisposable {
    *
    * | code | what happened |
    * | --- | --- |
-   * | `REJECTED` | the server rejected it: `status`, and the answer as `cause` ({@link SendAnswer}) |
-   * | `UNCERTAIN` | it was given up, and some attempt left and got no answer: it may have arrived |
+   * | `REJECTED` | the server rejected it: `status`, and the answer as `cause` ({@link Rejection}), whose `mayHaveArrived` says whether an earlier attempt got no answer |
+   * | `UNCERTAIN` | it was given up, and some attempt left and got no answer, or only a gateway's (502, 504) or that it is being handled (409): it may have arrived |
    * | `EXPIRED` | it was not accepted within `maxAgeMs`; with `retry: false`: it could not be sent |
    * | `RETRIES_EXHAUSTED` | `maxAttempts` answers said "later" |
    * | `CLOSED` | the outbox was closed; a message that is stored stays so, and the next outbox on that storage sends it, here as with `UNCERTAIN` |

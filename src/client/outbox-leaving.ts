@@ -13,6 +13,30 @@ export function onLeaving(leaving: () => void): () => void {
   return () => scope.removeEventListener?.('pagehide', leaving)
 }
 
+/** Calls `seen` when the page becomes visible. */
+export function onVisible(seen: () => void): () => void {
+  const page = (globalThis as { document?: Events & { visibilityState?: string } }).document
+  const look = () => {
+    if (page?.visibilityState === 'visible') seen()
+  }
+  page?.addEventListener?.('visibilitychange', look)
+  return () => page?.removeEventListener?.('visibilitychange', look)
+}
+
+/**
+ * The first of each lane, of those that are not in their lane yet. What is stored already may wait for the next page, if
+ * something older may be there, too; of what is not, this is the last chance.
+ */
+export function headsOf(early: readonly Message[], all: readonly Message[], mayHoldOlder: boolean): Message[] {
+  const waiting = new Set(early)
+  const lanes = new Set(all.filter((message) => !waiting.has(message)).map(({ lane }) => lane))
+  return early.filter((message) => {
+    if (message.over || lanes.has(message.lane)) return false
+    lanes.add(message.lane)
+    return !(message.isStored && mayHoldOlder)
+  })
+}
+
 /** Those of the messages that a page can still send when it goes away. */
 export function thatFit(messages: readonly Message[]): Message[] {
   let left = BUDGET_BYTES

@@ -45,6 +45,8 @@ export interface MessageParts {
   readonly name?: string | undefined
 }
 
+const NO_ANSWER = 'an attempt got no answer that says what became of it'
+
 interface Listener {
   changed(message: Message, before: MessageState): void
 }
@@ -61,6 +63,8 @@ export class Message implements MessageParts {
   kept: Promise<void> = Promise.resolve()
   name: string | undefined
   isStored: boolean
+  /** It is over, and shall not stay in the storage, or get there. */
+  isForgotten = false
   attempts = 0
   /** How many attempts were answered. */
   answers = 0
@@ -68,8 +72,10 @@ export class Message implements MessageParts {
   failures = 0
   /** The server asked not to be asked before this time. */
   notBefore = Number.NEGATIVE_INFINITY
-  /** How many requests left and got no answer, those under way included. */
+  /** How many requests left and got no answer that settles what became of them, those under way included. */
   unanswered: number
+  /** What the last attempt failed of, if it did. */
+  fault: unknown
   readonly #over = new AbortController()
   readonly #listener: Listener
   #settle: (end: MessageEnd) => void = () => {}
@@ -114,6 +120,7 @@ export class Message implements MessageParts {
 
   /** Whatever it waits for then: nothing is sent for ever. */
   expireAfter(ms: number, clock: Clock): void {
+    if (this.over) return
     this.#deadline = clock.now() + ms
     this.#cancelExpiry = clock.setTimeout(() => this.#expire(), ms)
     this.expireIfDue(clock)
@@ -138,10 +145,11 @@ export class Message implements MessageParts {
 
   /** Ends it with the code, unless the server may have it: then with `UNCERTAIN`. */
   giveUp(code: GivenUp, why: string): void {
+    const because = this.fault === undefined ? {} : { cause: this.fault }
     const error =
       this.unanswered === 0
-        ? new SseError(code, `${why}.`)
-        : new SseError('UNCERTAIN', `${why}, and an attempt got no answer: the message may have arrived.`)
+        ? new SseError(code, `${why}.`, because)
+        : new SseError('UNCERTAIN', `${why}, and ${NO_ANSWER}: the message may have arrived.`, because)
     this.fail(error)
   }
 

@@ -60,7 +60,11 @@ export interface OutboxOptions {
    * handled a second time; more than 24 hours is refused. Default: 600,000.
    */
   maxAgeMs?: number | undefined
-  /** Where messages survive the end of the page: `webStorage(localStorage)`, `indexedDbStorage()`. Default: nowhere. */
+  /**
+   * Where messages survive the end of the page: `webStorage(localStorage)`, `indexedDbStorage()`. A stored message goes
+   * to the address it was meant for, which is the whole one, query included: only an outbox of that address takes it up. So what
+   * changes from load to load, such as a token, belongs into `headers`. Default: nowhere.
+   */
   storage?: OutboxStorage | undefined
   /** Default: the global `fetch`. */
   fetch?: typeof fetch | undefined
@@ -92,6 +96,8 @@ export interface RequestSource {
 /** The options, checked and completed. */
 export interface OutboxSettings {
   readonly url: string
+  /** The address in full, without the fragment: whose messages are stored. */
+  readonly address: string
   readonly linked: Linked | undefined
   readonly headers: RequestSource
   readonly credentials: RequestCredentials | undefined
@@ -129,8 +135,11 @@ export function readOutboxOptions(url: string | URL, options: OutboxOptions): Ou
   }
   const linked = stream === undefined ? undefined : { stream, link: linkOf(stream) }
   if (credentials !== undefined) oneOf('credentials', credentials, ['omit', 'same-origin', 'include'], 'same-origin')
+  const address = readAddress(url, fetch !== undefined)
   return {
-    url: readUrl(url, fetch !== undefined),
+    // With a `fetch` of their own, users decide what an address is. Otherwise it stays the same, whatever the page's does.
+    url: fetch ? String(url) : address,
+    address,
     linked,
     headers: readHeaders(options.headers, linked, clock, timeoutMs),
     credentials,
@@ -157,13 +166,18 @@ function readAge(maxAgeMs: number | undefined): number {
   )
 }
 
-function readUrl(url: string | URL, hasFetch: boolean): string {
+function readAddress(url: string | URL, hasFetch: boolean): string {
   if (typeof url !== 'string' && !(url instanceof URL)) {
     throw new TypeError(`Expected \`url\` to be a string or a URL, got ${show(url)}`)
   }
-  const page = (globalThis as { location?: Location }).location
-  // With a `fetch` of their own, users decide what an address is.
-  if (hasFetch || URL.canParse(String(url), page?.href)) return String(url)
+  const scope = globalThis as { document?: { baseURI?: string }; location?: { href: string } }
+  const base = scope.document?.baseURI ?? scope.location?.href
+  if (URL.canParse(String(url), base)) {
+    const address = new URL(url, base)
+    address.hash = ''
+    return address.href
+  }
+  if (hasFetch) return String(url).replace(/#.*/, '')
   throw new TypeError('Expected `url` to be absolute, as there is no page it could be relative to')
 }
 

@@ -6,21 +6,22 @@ export class Owners {
   readonly #nameOf: (owner: string) => string
   readonly #locks: LockManager | undefined
   readonly #end = new AbortController()
+  /** What every lock is held for. */
+  readonly #ended: Promise<void>
 
   constructor(nameOf: (owner: string) => string) {
     this.#nameOf = nameOf
+    const { signal } = this.#end
+    this.#ended = new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
     this.#locks = (globalThis as { navigator?: { locks?: LockManager } }).navigator?.locks
   }
 
-  /** Resolves when the lock is held: from then on nobody takes over from this owner. */
-  begin(owner: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (!this.#locks) return resolve()
-      this.#request(owner, {}, resolve).catch(reject)
-    })
+  /** Whether those who live can be told from those who are gone. */
+  get canTell(): boolean {
+    return this.#locks !== undefined
   }
 
-  /** Resolves with whether the owner was gone: then its lock is ours. */
+  /** Resolves with whether the lock was free, and is ours now: nobody else takes over from this owner then. */
   take(owner: string): Promise<boolean> {
     return new Promise((resolve, reject) => {
       if (!this.#locks) return resolve(true)
@@ -47,7 +48,7 @@ export class Owners {
     await this.#locks?.request(this.#nameOf(owner), full, (lock) => {
       if (lock === null || signal.aborted) return undefined
       held()
-      return new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      return this.#ended
     })
   }
 }

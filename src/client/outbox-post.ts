@@ -7,9 +7,9 @@ const MAX_ANSWER_BYTES = 1_048_576
 export type PostResult =
   | { readonly is: 'answered'; readonly status: number; readonly headers: Headers; readonly body: string }
   /** It left, and no whole answer came back. */
-  | { readonly is: 'lost'; readonly reason: string }
+  | { readonly is: 'lost'; readonly reason: string; readonly fault: unknown }
   /** It did not leave. */
-  | { readonly is: 'unsent'; readonly reason: string }
+  | { readonly is: 'unsent'; readonly reason: string; readonly fault: unknown }
 
 /** What one attempt is made of. */
 export interface PostParts {
@@ -54,9 +54,13 @@ class Post {
       this.#end = resolve
     })
     const { clock, timeoutMs, signal } = parts
-    this.#cancelDeadline = clock.setTimeout(() => this.#breakOff(`no answer within ${timeoutMs} ms`), timeoutMs)
+    this.#cancelDeadline = clock.setTimeout(() => {
+      this.#breakOff(`no ${this.#hasLeft ? 'answer' : 'headers'} within ${timeoutMs} ms`)
+    }, timeoutMs)
     signal.addEventListener('abort', this.#onAbort)
-    this.#run().then(this.#end, () => this.#breakOff(this.#hasLeft ? 'the network failed' : 'the headers failed'))
+    // Who heard that it begins may have ended it.
+    if (signal.aborted) this.#onAbort()
+    else this.#run().then(this.#end, (fault: unknown) => this.#breakOff(this.#failure, fault))
   }
 
   stop(): void {
@@ -68,6 +72,10 @@ class Post {
   }
 
   readonly #onAbort = () => this.#breakOff('given up')
+
+  get #failure(): string {
+    return this.#hasLeft ? 'the network failed' : 'the headers failed'
+  }
 
   async #run(): Promise<PostResult> {
     const headers = await this.#parts.headers()
@@ -94,13 +102,13 @@ class Post {
     }
   }
 
-  #breakOff(reason: string): void {
+  #breakOff(reason: string, fault: unknown = new Error(reason)): void {
     // At once: nothing may leave after it was said that nothing left.
     this.#isOver = true
-    if (!this.#hasLeft) this.#end({ is: 'unsent', reason })
+    if (!this.#hasLeft) this.#end({ is: 'unsent', reason, fault })
     // Of a failure the status says enough. Of a success, the body may be what was asked for: it can be had again.
     else if (this.#response && !this.#response.ok) this.#end(this.#answered(this.#response))
-    else this.#end({ is: 'lost', reason })
+    else this.#end({ is: 'lost', reason, fault })
   }
 
   #answered({ status, headers }: Response): PostResult {
@@ -109,7 +117,7 @@ class Post {
 }
 
 /** Of steps that return when the attempt is over, and are not heard any more. */
-const UNSENT: PostResult = { is: 'unsent', reason: 'over' }
+const UNSENT: PostResult = { is: 'unsent', reason: 'over', fault: undefined }
 
 function discard(body: { cancel(): Promise<void> } | null | undefined): void {
   try {

@@ -7,7 +7,7 @@ import { Gate } from './outbox-gate.js'
 import { Keeper } from './outbox-keeper.js'
 import { readKey } from './outbox-key.js'
 import { Lanes } from './outbox-lanes.js'
-import { onLeaving, thatFit } from './outbox-leaving.js'
+import { headsOf, onLeaving, onVisible, thatFit } from './outbox-leaving.js'
 import { Ledger, type OutboxCounters } from './outbox-ledger.js'
 import { Message, type MessageParts, type MessageState, type OutboxItem } from './outbox-message.js'
 import type { OutboxChange, OutboxListener, OutboxSettings, OutboxState } from './outbox-options.js'
@@ -38,12 +38,19 @@ export class OutboxQueue implements Outbox {
     this.#courier = new Courier(settings, this.#gate)
     this.#lanes = new Lanes((message) => this.#courier.deliver(message))
     if (settings.onState) this.#listeners.add(settings.onState)
-    this.#detach = onLeaving(() => this.#leave())
-    const { storage, url, clock } = settings
+    const detach = [onLeaving(() => this.#leave()), onVisible(() => void this.#keeper?.look())]
+    this.#detach = () => {
+      for (const each of detach) each()
+    }
+    const { storage, address, clock } = settings
     if (!storage) return
-    this.#keeper = new Keeper({ storage, url, clock, onError: (error) => this.#report(error) })
+    const onFound = () => {
+      if (!this.#early) void this.#fill(keeper)
+    }
+    const keeper = new Keeper({ storage, address, clock, onError: (error) => this.#report(error), onFound })
+    this.#keeper = keeper
     this.#early = []
-    void this.#load(this.#keeper)
+    void this.#load(keeper)
   }
 
   get size(): number {
@@ -74,12 +81,12 @@ export class OutboxQueue implements Outbox {
     const name = retry ? named('lane', lane ?? DEFAULT_LANE) : null
     const key = readKey(options.key)
     const body = encodeBody(data)
-    if (this.#isClosing) throw new SseError('CLOSED', 'The outbox is closed, and takes no more messages.')
+    this.#refuseIfClosed()
     this.#makeRoom(body)
+    // Those who heard of what was dropped may have closed it.
+    this.#refuseIfClosed()
     const message = this.#take({ key, lane: name, body, enqueuedAt: this.#settings.clock.now(), restored: false })
     if (name === null) void this.#courier.tryOnce(message)
-    else if (this.#early) this.#early.push(message)
-    else this.#start(message, name)
     return message.receipt
   }
 
@@ -128,10 +135,10 @@ export class OutboxQueue implements Outbox {
   /** A message is somewhere else now. */
   changed(message: Message, before: MessageState): void {
     this.#ledger.moved(message, before)
+    // What was closed under way is for the next outbox on this storage. Before others hear of it: they may close this one.
+    if (message.over && !this.#isClosed) this.#keeper?.forget(message)
     this.#tell(message)
     if (!message.over) return
-    // What was closed under way is for the next outbox on this storage.
-    if (!this.#isClosed) this.#keeper?.forget(message)
     if (this.#keeper && !this.#early) void this.#fill(this.#keeper)
     this.#lookIfEmpty()
   }
@@ -141,19 +148,24 @@ export class OutboxQueue implements Outbox {
     return this.#ledger.size === 0 && !this.#early && !this.#keeper?.backlog
   }
 
+  #refuseIfClosed(): void {
+    if (this.#isClosing) throw new SseError('CLOSED', 'The outbox is closed, and takes no more messages.')
+  }
+
   #take(parts: MessageParts): Message {
     const { clock, maxAgeMs } = this.#settings
     const message = new Message(parts, this)
     this.#ledger.add(message)
+    const { lane, restored } = parts
+    if (lane !== null) {
+      if (!restored) this.#keeper?.keep(message)
+      if (!restored && this.#early) this.#early.push(message)
+      else this.#lanes.add(message, lane)
+    }
     message.expireAfter(parts.enqueuedAt + maxAgeMs - clock.now(), clock)
-    this.#tell(message)
+    // Last, as those who hear of it may send something, which belongs behind it.
+    if (!message.over) this.#tell(message)
     return message
-  }
-
-  #start(message: Message, lane: string): void {
-    if (message.over) return
-    if (message.name === undefined) this.#keeper?.keep(message)
-    this.#lanes.add(message, lane)
   }
 
   #fits(body: Body): boolean {
@@ -189,13 +201,11 @@ export class OutboxQueue implements Outbox {
   }
 
   async #load(keeper: Keeper): Promise<void> {
-    await keeper.open(() => {
-      if (!this.#early) void this.#fill(keeper)
-    })
+    await keeper.open()
     await this.#fill(keeper)
     const early = this.#early ?? []
     this.#early = undefined
-    for (const message of early) if (message.lane !== null) this.#start(message, message.lane)
+    for (const message of early) if (message.lane !== null) this.#lanes.add(message, message.lane)
     this.#tell()
     this.#lookIfEmpty()
   }
@@ -206,13 +216,14 @@ export class OutboxQueue implements Outbox {
     this.#isFilling = true
     while (keeper.backlog > 0 && !this.#isClosed) {
       const parts = await keeper.peek()
-      if (this.#isClosed) break
+      // It hangs: what it holds comes when it answers.
+      if (this.#isClosed || keeper.backlog === 0) break
       if (parts && parts.body.bytes <= this.#settings.maxBytes) {
         // Those that came last give way.
         while (!this.#fits(parts.body) && this.#dropNewestEarly()) {}
-        if (!this.#fits(parts.body)) break
-        const message = this.#take(parts)
-        if (message.lane !== null) this.#start(message, message.lane)
+        // Those who heard of it may have closed the outbox.
+        if (this.#isClosed || !this.#fits(parts.body)) break
+        this.#take(parts)
       } else if (parts) {
         this.#report(new Error('A stored message is larger than `maxBytes`, and was left in the storage'))
       }
@@ -230,7 +241,10 @@ export class OutboxQueue implements Outbox {
 
   /** The page goes away: what is first in its lane, and fits, is sent in a way that outlives the page. */
   #leave(): void {
-    if (!this.#isClosed) for (const message of thatFit(this.#lanes.heads)) void this.#courier.sendLast(message)
+    if (this.#isClosed) return
+    const early = headsOf(this.#early ?? [], this.#ledger.messages, this.#keeper?.mayHoldOlder ?? false)
+    const heads = [...this.#lanes.heads, ...early]
+    for (const message of thatFit(heads)) void this.#courier.sendLast(message)
   }
 
   async #end(): Promise<void> {
@@ -250,6 +264,7 @@ export class OutboxQueue implements Outbox {
 
   #lookIfEmpty(): void {
     if (!this.#isEmpty) return
+    if (!this.#isClosed) void this.#keeper?.look()
     for (const resolve of [...this.#empty]) resolve()
     this.#empty.clear()
   }

@@ -9,6 +9,15 @@ export interface SendAnswer {
   json<T = unknown>(): T
 }
 
+/** What the server rejected a message with: the `cause` of its error. */
+export interface Rejection extends SendAnswer {
+  /**
+   * An earlier attempt got no answer, or a gateway's, so the server may have handled the message before it rejected
+   * this one, as when a session ends between the two.
+   */
+  readonly mayHaveArrived: boolean
+}
+
 /** The server accepted a message. */
 export interface Receipt extends SendAnswer {
   /** The message's idempotency key. */
@@ -36,12 +45,22 @@ export function answerOf(status: number, body: string): SendAnswer {
   return { status, body, json: <T>() => (body === '' ? undefined : JSON.parse(body)) as T }
 }
 
+/**
+ * Whether an answer says what became of its request. A gateway's (502, 504, and others above) does not, as the server behind it may be
+ * handling the message, and a 409 that says when to come back does not, either: an attempt is being handled.
+ */
+export function settles(status: number, retryAfter: string | null): boolean {
+  return status !== 502 && status < 504 && (status !== 409 || retryAfter === null)
+}
+
 /** The error of a message that the server rejected: its answer is the `cause`. */
-export function rejection(answer: SendAnswer): SseError {
+export function rejection(answer: SendAnswer, mayHaveArrived: boolean): SseError {
   const { status } = answer
+  const cause: Rejection = { ...answer, mayHaveArrived }
   const isRedirect = status === 0 || (status >= 300 && status < 400)
   const why = isRedirect
     ? 'The server redirects, and a message does not follow: it could turn into a GET on the way.'
     : `The server rejected the message (HTTP ${status}).`
-  return new SseError('REJECTED', why, { status, cause: answer })
+  const earlier = mayHaveArrived ? ' An earlier attempt got no answer, so it may have arrived.' : ''
+  return new SseError('REJECTED', why + earlier, { status, cause })
 }

@@ -1,8 +1,10 @@
 import { named, show } from '../protocol/options.js'
 
 /**
- * Where an outbox keeps its messages: names, each with a text. A method that rejects, or does not
- * answer for five seconds, is reported to the outbox's `onError`, and loses nothing but what it was asked to keep.
+ * Where an outbox keeps its messages: names, each with a text. Each is asked once more when it rejects, but for
+ * `write`. One that rejects again, or does not answer for five seconds, is reported to the outbox's `onError`: what
+ * it was asked to keep may not survive the page, and what it did not tell of is overtaken by what is sent meanwhile.
+ * When a storage that hung answers after all, the outbox makes up for what it could not store or remove.
  */
 export interface OutboxStorage {
   /** All names under which something is kept, in any order. */

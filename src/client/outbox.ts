@@ -16,7 +16,7 @@ export { indexedDbStorage } from './outbox-indexed-db.js'
 export type { OutboxCounters } from './outbox-ledger.js'
 export type { MessageState, OutboxItem } from './outbox-message.js'
 export type { OutboxChange, OutboxListener, OutboxOptions, OutboxState } from './outbox-options.js'
-export type { Receipt, SendAnswer } from './outbox-receipt.js'
+export type { Receipt, Rejection, SendAnswer } from './outbox-receipt.js'
 export { type OutboxStorage, type StorageArea, webStorage } from './outbox-storage.js'
 
 /**

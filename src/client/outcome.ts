@@ -41,22 +41,17 @@ export type Outcome =
  * @param what - the step that failed.
  */
 export function lostBy(what: string, fault: unknown): Outcome {
-  const name = codeOf(fault) ?? codeOf(causeOf(fault)) ?? nameOf(fault)
-  return { is: 'lost', reason: name === undefined ? what : `${what} (${name})` }
+  const { code, cause }: Told = Object(fault)
+  const { code: causeCode }: Told = Object(cause)
+  const word = [code, causeCode, fault instanceof Error && fault.name].find(isWord)
+  return { is: 'lost', reason: word === undefined ? what : `${what} (${word})` }
 }
 
-function causeOf(fault: unknown): unknown {
-  return typeof fault === 'object' && fault !== null && 'cause' in fault ? fault.cause : undefined
+interface Told {
+  readonly code?: unknown
+  readonly cause?: unknown
 }
 
-function codeOf(fault: unknown): string | undefined {
-  return typeof fault === 'object' && fault !== null && 'code' in fault ? word(fault.code) : undefined
-}
-
-function nameOf(fault: unknown): string | undefined {
-  return fault instanceof Error ? word(fault.name) : undefined
-}
-
-function word(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[A-Za-z][A-Za-z0-9_]{0,39}$/.test(value) ? value : undefined
+function isWord(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z]\w{0,39}$/.test(value)
 }

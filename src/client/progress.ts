@@ -11,10 +11,12 @@ const HEARTBEATS = 3
 /** What an `EventStream` remembers between its attempts. */
 export class Progress {
   readonly #buffer: ItemBuffer
-  #received: string | null
-  #retryMs = FIRST_RETRY_MS
-  #silenceMs: number | undefined
   #lossIsNewest = false
+  /** The place the next attempt resumes from. It moves with whole frames only. */
+  received: string | null
+  retryMs = FIRST_RETRY_MS
+  /** How long the server may be silent, by what it last announced. */
+  silenceMs: number | undefined
   /** Whether the server was ever heard to be a stream. */
   everReady = false
   /** Whether the headers were made anew since the stream was last ready. */
@@ -24,49 +26,35 @@ export class Progress {
 
   constructor(buffer: ItemBuffer, byQuery: boolean) {
     this.#buffer = buffer
-    this.#received = buffer.cursor
+    this.received = buffer.cursor
     this.byQuery = byQuery
   }
 
-  /** The place the next attempt resumes from. It moves with whole frames only. */
-  get received(): string | null {
-    return this.#received
-  }
-
-  get retryMs(): number {
-    return this.#retryMs
-  }
-
-  /** How long the server may be silent, by what it last announced. */
-  get silenceMs(): number | undefined {
-    return this.#silenceMs
-  }
-
   retry(ms: number): void {
-    this.#retryMs = clampRetry(ms)
+    this.retryMs = clampRetry(ms)
   }
 
   heartbeat(ms: number): void {
-    this.#silenceMs = Math.min(MOST_SILENCE_MS, Math.max(LEAST_SILENCE_MS, HEARTBEATS * ms))
+    this.silenceMs = Math.min(MOST_SILENCE_MS, Math.max(LEAST_SILENCE_MS, HEARTBEATS * ms))
   }
 
   event(name: string | undefined, data: string, id: string | undefined): void {
-    if (id !== undefined) this.#received = id || null
+    if (id !== undefined) this.received = id || null
     this.#lossIsNewest = false
-    this.#buffer.push(eventItem(this.#received ?? '', name, data))
+    this.#buffer.push(eventItem(this.received ?? '', name, data))
   }
 
   gap({ reason, missed }: Gap, id: string | undefined): void {
-    if (id !== undefined) this.#received = id || null
+    if (id !== undefined) this.received = id || null
     this.#lossIsNewest = false
     // Where the gap names no place, the old one stands: to forget it would hide what a restart could still find out.
-    this.#buffer.push({ type: 'gap', id: id ?? this.#received ?? '', reason, missed })
+    this.#buffer.push({ type: 'gap', id: id ?? this.received ?? '', reason, missed })
   }
 
   /** A place that comes without an item. */
   place(id: string): void {
-    this.#received = id || null
-    this.#buffer.mark(this.#received)
+    this.received = id || null
+    this.#buffer.mark(this.received)
   }
 
   /**

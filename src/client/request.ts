@@ -56,10 +56,9 @@ export function cursorHeader(cursor: string): string | null {
 /** Sets one parameter of the query as text: to parse and write the others anew could break a signature. */
 export function withQuery(url: string, name: string, value: string): string {
   const [address = '', ...fragment] = url.split('#')
-  const at = address.indexOf('?')
-  const path = at < 0 ? address : address.slice(0, at)
-  const kept = at < 0 ? [] : address.slice(at + 1).split('&')
-  const query = kept.filter((part) => part !== '' && part.split('=', 1)[0] !== name)
+  const [path, ...rest] = address.split('?')
+  const parts = rest.join('?').split('&')
+  const query = parts.filter((part) => part !== '' && part.split('=', 1)[0] !== name)
   query.push(`${name}=${encodeURIComponent(value)}`)
   return [`${path}?${query.join('&')}`, ...fragment].join('#')
 }

@@ -18,7 +18,7 @@ export interface Known {
 export function judge(status: number, contentType: string | null, known: Known): Verdict {
   if (status === 204) return { is: 'ended' }
   if (status === 401 && known.canRefresh) return { is: 'refresh' }
-  if (status === 200 && mediaType(contentType) === 'text/event-stream') return { is: 'open' }
+  if (status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(contentType ?? '')) return { is: 'open' }
   const error = status >= 200 && status < 300 ? notAnEventStream(status, contentType) : refused(status)
   const reason = error.code === 'HTTP_STATUS' ? `HTTP ${status}` : `not an event stream (HTTP ${status})`
   if (isTransient(status)) return { is: 'retry', error, reason }
@@ -43,9 +43,4 @@ function notAnEventStream(status: number, contentType: string | null): SseError 
     `Expected a 200 of type text/event-stream, got a ${status} of ${got}. Is this the address of a stream?`,
     { status },
   )
-}
-
-function mediaType(contentType: string | null): string {
-  const [type = ''] = (contentType ?? '').split(';')
-  return type.trim().toLowerCase()
 }

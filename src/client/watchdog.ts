@@ -11,7 +11,7 @@ export class Watchdog {
   #heardAt = 0
   #due = 0
   #graced = false
-  #cancel: (() => void) | undefined
+  #cancel = () => {}
 
   constructor(clock: Clock, onSilence: (ms: number) => void) {
     this.#clock = clock
@@ -31,28 +31,22 @@ export class Watchdog {
     this.#graced = false
   }
 
-  /** Nobody listens, so silence says nothing. */
+  /** Nobody listens, so silence says nothing: until `resume`, or for good. */
   pause(): void {
-    this.#cancel?.()
-    this.#cancel = undefined
+    this.#cancel()
   }
 
   resume(): void {
     this.start(this.#ms)
   }
 
-  stop(): void {
-    this.pause()
-  }
-
   #arm(ms: number): void {
-    this.#cancel?.()
+    this.#cancel()
     this.#due = this.#clock.now() + ms
     this.#cancel = this.#clock.setTimeout(() => this.#fire(), ms)
   }
 
   #fire(): void {
-    this.#cancel = undefined
     const now = this.#clock.now()
     const silentMs = now - this.#heardAt
     if (silentMs < this.#ms) {

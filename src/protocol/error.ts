@@ -8,7 +8,7 @@
  * | `WRITE_TIMEOUT` | the peer took nothing for the write deadline; its connection was destroyed |
  * | `FRAME_TOO_LARGE` | one event is larger than the bound |
  * | `JOIN_TIMEOUT` | the subscription was not confirmed in time |
- * | `STORE_UNAVAILABLE` | the store failed; its error is the `cause` |
+ * | `STORE_UNAVAILABLE` | the store failed; its error is the `cause`. Lost amid a publish: the event may or may not be stored |
  * | `PUBLISH_TIMEOUT` | the store did not confirm in time: the event may or may not be stored |
  * | `SEALED` | the stream is complete and takes no more events |
  * | `OVERLOADED` | a bound is reached: too much un-awaited, or too many streams |
@@ -59,7 +59,7 @@ export class SseError extends Error {
   readonly status: number | undefined
 
   constructor(code: SseErrorCode, message: string, options: { cause?: unknown; status?: number | undefined } = {}) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    super(message, options)
     this.code = code
     this.status = options.status
   }

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../protocol/clock.js'
+import { type Clock, nextTurn, systemClock } from '../protocol/clock.js'
 import { SseError } from '../protocol/error.js'
 import { bound, duration } from '../protocol/options.js'
 import type {
@@ -60,6 +60,7 @@ class MemoryStore implements EventStore {
   #sealedTtlMs = 86_400_000
   #bytes = 0
   #newest: MemoryLog | undefined
+  #now: number | undefined
   #cancelSweep: (() => void) | undefined
 
   constructor(limits: Limits, maxTotalBytes: number) {
@@ -83,7 +84,7 @@ class MemoryStore implements EventStore {
     const log = this.#log(stream)
     if (log.sealed)
       throw new SseError('SEALED', `The stream ${JSON.stringify(stream)} is sealed and takes no more events.`)
-    const now = this.#clock.now()
+    const now = this.#present()
     this.#bytes -= log.bytes
     const places: Appended[] = []
     for (const event of events) places.push(log.append(event, now))
@@ -133,6 +134,17 @@ class MemoryStore implements EventStore {
   close(): void {
     this.#cancelSweep?.()
     this.#cancelSweep = undefined
+  }
+
+  /** The time, asked for once a turn: for each event it took as long as all columns together. */
+  #present(): number {
+    if (this.#now === undefined) {
+      this.#now = this.#clock.now()
+      nextTurn(() => {
+        this.#now = undefined
+      })
+    }
+    return this.#now
   }
 
   /** The log of `stream`, begun if need be. */

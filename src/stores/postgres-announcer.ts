@@ -1,5 +1,5 @@
 import type { Clock } from '../protocol/clock.js'
-import type { PostgresPool } from './postgres-pool.js'
+import type { PostgresConnections } from './postgres-connections.js'
 import { shortHash } from './postgres-text.js'
 
 /** Every NOTIFY takes a lock of the whole cluster at its commit: so the hints of a few milliseconds go together. */
@@ -16,7 +16,7 @@ export interface Newest {
 
 /** Tells other processes where streams have moved to: after the commit, and not for every event. */
 export class PostgresAnnouncer {
-  readonly #pool: PostgresPool
+  readonly #connections: PostgresConnections
   readonly #channel: string
   readonly #clock: () => Clock
   /** By what stands for the stream, as it is said. */
@@ -24,8 +24,8 @@ export class PostgresAnnouncer {
   #isBusy = false
   #cancel: (() => void) | undefined
 
-  constructor(pool: PostgresPool, channel: string, clock: () => Clock) {
-    this.#pool = pool
+  constructor(connections: PostgresConnections, channel: string, clock: () => Clock) {
+    this.#connections = connections
     this.#channel = channel
     this.#clock = clock
   }
@@ -51,7 +51,8 @@ export class PostgresAnnouncer {
     this.#moved.clear()
     const text = 'SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload'
     // A hint that is lost is made good by the poll; and the database has told the publishers already that it is away.
-    await this.#pool.query({ text, values: [this.#channel, payloads] }).catch(() => {})
+    const { lookMs } = this.#connections
+    await this.#connections.query({ text, values: [this.#channel, payloads] }, lookMs).catch(() => {})
     this.#isBusy = false
     const left = until - this.#clock().now()
     if (left > 0) this.#cancel = this.#clock().setTimeout(() => this.#go(), left)

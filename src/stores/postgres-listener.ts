@@ -1,5 +1,6 @@
 import type { Clock } from '../protocol/clock.js'
-import type { PostgresPool, PostgresPoolClient } from './postgres-pool.js'
+import type { PostgresConnections } from './postgres-connections.js'
+import type { PostgresPoolClient } from './postgres-pool.js'
 
 const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5_000
@@ -15,7 +16,7 @@ export interface ListenerHooks {
 
 /** The one connection of this process that listens; lent by the pool while somebody watches. */
 export class PostgresListener {
-  readonly #pool: PostgresPool
+  readonly #connections: PostgresConnections
   readonly #channel: string
   readonly #hooks: ListenerHooks
   #wanted = false
@@ -27,8 +28,8 @@ export class PostgresListener {
   #retries = 0
   #cancelRetry: (() => void) | undefined
 
-  constructor(pool: PostgresPool, channel: string, hooks: ListenerHooks) {
-    this.#pool = pool
+  constructor(connections: PostgresConnections, channel: string, hooks: ListenerHooks) {
+    this.#connections = connections
     this.#channel = channel
     this.#hooks = hooks
   }
@@ -61,14 +62,14 @@ export class PostgresListener {
       client.off('error', ignore)
       client.release(destroy)
     }
-    client.query({ text: `UNLISTEN "${this.#channel}"` }).then(
+    this.#connections.ask(client, { text: `UNLISTEN "${this.#channel}"` }).then(
       () => give(false),
       () => give(true),
     )
   }
 
   async #connect(): Promise<void> {
-    const client = await this.#pool.connect()
+    const client = await this.#connections.lend()
     const notified = ({ channel, payload = '' }: { channel: string; payload?: string | undefined }) => {
       if (channel === this.#channel) this.#hooks.notified(payload)
     }
@@ -86,24 +87,23 @@ export class PostgresListener {
     this.#client = client
     this.#leave = leave
     try {
-      await client.query({ text: `LISTEN "${this.#channel}"` })
+      await this.#connections.ask(client, { text: `LISTEN "${this.#channel}"` })
     } catch (error) {
       this.#drop(client)
       throw error
     }
     if (this.#client !== client) throw new Error('The connection to the database was lost.')
     this.#stopRetrying()
-    const check = () => {
-      let answered = false
-      client.query({ text: 'SELECT' }).then(
-        () => {
-          answered = true
-        },
-        () => {},
-      )
-      cancelCheck = this.#hooks.clock().setTimeout(() => (answered ? check() : lost()), CHECK_MS, false)
+    const checkLater = () => {
+      cancelCheck = this.#hooks.clock().setTimeout(check, CHECK_MS, false)
     }
-    cancelCheck = this.#hooks.clock().setTimeout(check, CHECK_MS, false)
+    const check = () => {
+      const again = () => {
+        if (this.#client === client) checkLater()
+      }
+      this.#connections.ask(client, { text: 'SELECT' }, this.#connections.lookMs).then(again, lost)
+    }
+    checkLater()
     if (!this.#wanted) this.rest()
     if (this.#missed) this.#hooks.resumed()
     this.#missed = false

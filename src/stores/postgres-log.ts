@@ -1,7 +1,9 @@
 import { randomEpoch, randomTag } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
 import type { AppendEvent, Appended, Page, ReadOptions, StoredEvent, StreamView } from '../protocol/store.js'
-import { inTransaction, type PostgresClient, type PostgresPool, type PostgresQuery, sqlState } from './postgres-pool.js'
+import type { PostgresConnections } from './postgres-connections.js'
+import { NoAnswer } from './postgres-deadlines.js'
+import { type PostgresClient, type PostgresQuery, sqlState } from './postgres-pool.js'
 import { explained, hashOf, type PostgresNames, viewOf } from './postgres-schema.js'
 import { fromText, shortHash, toText } from './postgres-text.js'
 
@@ -17,12 +19,14 @@ export class PostgresLog {
   readonly #readSql: string
   readonly #createSql: string
   readonly #sealSql: string
+  /** Of each transaction of a user, the statement that is under way. */
+  readonly #inTurn = new WeakMap<PostgresClient, Promise<unknown>>()
 
   constructor(names: PostgresNames, maxEvents: number) {
     this.#names = names
     this.#maxEvents = Math.min(maxEvents, PLENTY)
     const { streams, read } = names
-    this.#readSql = `SELECT o_view, o_asked, o_off, o_tag, o_event, o_data FROM ${read}($1, $2, $3, $4)`
+    this.#readSql = `SELECT o_view, o_asked::text, o_off::text, o_tag::text, o_event, o_data FROM ${read}($1, $2, $3, $4)`
     this.#createSql = `INSERT INTO ${streams} (hash, name, epoch) VALUES (${hashOf('$1')}, $1, $2) ON CONFLICT DO NOTHING`
     this.#sealSql = `INSERT INTO ${streams} AS s (hash, name, epoch, sealed_until)
       VALUES (${hashOf('$1')}, $1, $2, clock_timestamp() + $3 * interval '1 ms')
@@ -30,28 +34,51 @@ export class PostgresLog {
       RETURNING ${viewOf('s')}`
   }
 
-  /** Appends a batch, all of it or nothing. */
-  async append(pool: PostgresPool, stream: string, batch: readonly AppendEvent[]): Promise<Appended[]> {
+  /** Appends a batch, all of it or nothing. @param lockMs - how long it may wait while the stream is locked. */
+  async append(
+    connections: PostgresConnections,
+    stream: string,
+    batch: readonly AppendEvent[],
+    lockMs: number,
+  ): Promise<Appended[]> {
     try {
-      return await this.#append(pool, stream, batch, {})
+      return await this.#append(connections, stream, batch, { lockMs })
     } catch (error) {
+      if (error instanceof NoAnswer) {
+        const message = `${error.message} The event may be stored or not.`
+        throw new SseError('PUBLISH_TIMEOUT', message, { cause: error })
+      }
       if (sqlState(error) !== '40001') throw error
       // The database is set to repeatable read, and others write in the stream all the time.
       const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED'
-      return inTransaction(pool, begin, (client) => this.#append(client, stream, batch, { isInside: true }))
+      return connections.transaction(begin, (_, query) =>
+        this.#append({ query }, stream, batch, { isInside: true, lockMs }),
+      )
     }
   }
 
-  /** Appends in a transaction of the user's. @param hint - whether a hint goes with it, to be delivered at its commit. */
-  appendIn(client: PostgresClient, stream: string, batch: readonly AppendEvent[], hint: boolean): Promise<Appended[]> {
-    return this.#append(client, stream, batch, { isInside: true, hint })
+  /**
+   * Appends in a transaction of the user's, one after the other: a client runs one statement at a time.
+   *
+   * @param hint - whether a hint goes with it, to be delivered at its commit.
+   */
+  async appendIn(
+    client: PostgresClient,
+    stream: string,
+    batch: readonly AppendEvent[],
+    hint: boolean,
+  ): Promise<Appended[]> {
+    const append = () => this.#append(client, stream, batch, { isInside: true, hint })
+    const appended = (this.#inTurn.get(client) ?? Promise.resolve()).then(append, append)
+    this.#inTurn.set(client, appended)
+    return appended
   }
 
   async #append(
     client: PostgresClient,
     stream: string,
     batch: readonly AppendEvent[],
-    { isInside = false, hint = false },
+    { isInside = false, hint = false, lockMs }: { isInside?: boolean; hint?: boolean; lockMs?: number },
   ): Promise<Appended[]> {
     const { events, indexOf } = distinct(batch)
     const keyed = events.some(({ key }) => key !== undefined)
@@ -66,13 +93,17 @@ export class PostgresLog {
       this.#maxEvents,
       hint ? this.#names.channel : null,
       hint ? shortHash(stream) : null,
+      lockMs ?? null,
     ]
-    const text = `SELECT o_epoch, o_head, o_head_tag, o_sealed, o_known FROM ${this.#names.append}($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+    // As text: what a user's parsers make of other types is not known here.
+    const text = `SELECT o_epoch, o_head::text, o_head_tag::text, o_sealed::int::text AS o_sealed, array_to_json(o_known)::text AS o_known
+      FROM ${this.#names.append}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
     const [row] = await this.#rows(client, { text, values }, !isInside)
     const { o_epoch, o_head, o_head_tag, o_sealed, o_known } = row as AppendRow
-    if (o_sealed)
+    if (o_sealed === '1')
       throw new SseError('SEALED', `The stream ${JSON.stringify(stream)} is sealed and takes no more events.`)
-    const known = new Map(o_known?.map(([at, offset, tag]) => [Number(at) - 1, [Number(offset), Number(tag)] as const]))
+    const all = JSON.parse(o_known ?? '[]') as [at: number, offset: number, tag: number][]
+    const known = new Map(all.map(([at, offset, tag]) => [at - 1, [offset, tag] as const]))
     let [offset, previousTag] = [Number(o_head), Number(o_head_tag)]
     const places = tags.map((tag, index): Appended => {
       const [at, its] = known.get(index) ?? []
@@ -106,22 +137,22 @@ export class PostgresLog {
     return page
   }
 
-  /** The view of the stream; its record is made if need be. */
-  async open(client: PostgresClient, stream: string): Promise<StreamView> {
-    for (;;) {
-      const page = await this.read(client, stream, 0, { limit: 0 })
-      if (page) {
-        const { tag: _, events: __, ...view } = page
-        return view
-      }
-      await this.#rows(client, { text: this.#createSql, values: [toText(stream), randomEpoch()] })
-    }
+  /** Makes the record of the stream, if there is none. It waits for a transaction that is making it. */
+  async create(connections: PostgresConnections, stream: string, lockMs: number): Promise<void> {
+    await this.#locking(connections, { text: this.#createSql, values: [toText(stream), randomEpoch()] }, lockMs)
   }
 
-  async seal(client: PostgresClient, stream: string, ttlMs: number): Promise<StreamView> {
+  async seal(connections: PostgresConnections, stream: string, ttlMs: number, lockMs: number): Promise<StreamView> {
     const values = [toText(stream), randomEpoch(), ttlMs]
-    const [row] = await this.#rows(client, { text: this.#sealSql, values })
+    const [row] = await this.#locking(connections, { text: this.#sealSql, values }, lockMs)
     return parseView((row as { concat_ws: string }).concat_ws)
+  }
+
+  #locking(connections: PostgresConnections, query: PostgresQuery, lockMs: number): Promise<unknown[]> {
+    return connections.transaction('BEGIN ISOLATION LEVEL READ COMMITTED', async (_, run) => {
+      await run({ text: `SET LOCAL lock_timeout = ${lockMs}` })
+      return this.#rows({ query: run }, query, false)
+    })
   }
 
   async #rows(
@@ -144,13 +175,20 @@ export class PostgresLog {
 
 interface AppendRow {
   readonly o_epoch: string
-  readonly o_head: unknown
-  readonly o_head_tag: unknown
-  readonly o_sealed: boolean
-  readonly o_known: readonly (readonly unknown[])[] | null
+  readonly o_head: string
+  readonly o_head_tag: string
+  readonly o_sealed: string
+  readonly o_known: string | null
 }
 
-type ReadRow = [view: string | null, asked: unknown, offset: unknown, tag: unknown, event: string | null, data: string]
+type ReadRow = [
+  view: string | null,
+  asked: string | null,
+  offset: string | null,
+  tag: string | null,
+  event: string | null,
+  data: string,
+]
 
 function parseView(text: string): StreamView {
   const [epoch = '', first, firstTag, head, headTag, sealed] = text.split(' ')

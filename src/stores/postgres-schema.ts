@@ -118,7 +118,7 @@ CREATE INDEX IF NOT EXISTS ${index('receipts_until')} ON ${receipts} (until);
 -- The plans of functions are kept: one that was made for a small table must not read all of a large one.
 CREATE OR REPLACE FUNCTION ${append}(
   in_name text, in_epoch text, in_tags bigint[], in_events text[], in_data text[], in_keys text[],
-  in_max_events bigint, in_channel text, in_hint text,
+  in_max_events bigint, in_channel text, in_hint text, in_lock_ms integer,
   OUT o_epoch text, OUT o_head bigint, OUT o_head_tag bigint, OUT o_sealed boolean, OUT o_known bigint[]
 ) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -127,6 +127,8 @@ DECLARE
   added bigint;
   upto bigint;
 BEGIN
+  -- To the end of the transaction, which is this statement where it is given.
+  IF in_lock_ms IS NOT NULL THEN PERFORM set_config('lock_timeout', in_lock_ms::text, true); END IF;
   LOOP
     SELECT * INTO s FROM ${streams} WHERE hash = ${hashOf('in_name')} FOR NO KEY UPDATE;
     EXIT WHEN FOUND;

@@ -1,8 +1,8 @@
 import type { Clock } from '../protocol/clock.js'
 import type { Hint, StreamView } from '../protocol/store.js'
 import { type Newest, PostgresAnnouncer, unpacked } from './postgres-announcer.js'
+import type { PostgresConnections } from './postgres-connections.js'
 import { PostgresListener } from './postgres-listener.js'
-import type { PostgresPool } from './postgres-pool.js'
 import { hashOf, type PostgresNames } from './postgres-schema.js'
 import { shortHash, toText } from './postgres-text.js'
 
@@ -10,9 +10,9 @@ import { shortHash, toText } from './postgres-text.js'
 const STREAMS_PER_LOOK = 1_000
 
 export interface PostgresWatchOptions {
-  readonly pool: PostgresPool
+  readonly connections: PostgresConnections
   /** Lends the connection that listens; `undefined` where there are no hints. */
-  readonly listen: PostgresPool | undefined
+  readonly listen: PostgresConnections | undefined
   readonly names: PostgresNames
   readonly pollMs: number
   readonly clock: () => Clock
@@ -41,8 +41,8 @@ export class PostgresWatch {
 
   constructor(options: PostgresWatchOptions) {
     this.#options = options
-    const { pool, listen, names, clock } = options
-    this.#announcer = listen && new PostgresAnnouncer(pool, names.channel, clock)
+    const { connections, listen, names, clock } = options
+    this.#announcer = listen && new PostgresAnnouncer(connections, names.channel, clock)
     this.#listener =
       listen &&
       new PostgresListener(listen, names.channel, {
@@ -52,7 +52,7 @@ export class PostgresWatch {
           for (const watched of this.#streams.values()) tell(watched, undefined)
         },
       })
-    this.#lookSql = `SELECT w.at, s.epoch, s.head, s.state
+    this.#lookSql = `SELECT w.at::text, s.epoch, s.head::text, s.state
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (name, state, at)
       LEFT JOIN LATERAL (
         SELECT epoch, head, concat_ws('.', epoch, head, head_tag, sealed_until IS NOT NULL) AS state
@@ -62,8 +62,8 @@ export class PostgresWatch {
   }
 
   /** The streams that are watched here. */
-  get streams(): Iterable<string> {
-    return this.#streams.keys()
+  get streams(): ReadonlyMap<string, unknown> {
+    return this.#streams
   }
 
   async watch(stream: string, hint: Hint): Promise<() => void> {
@@ -147,8 +147,9 @@ export class PostgresWatch {
     const turn = [...firstOf(this.#streams.values(), STREAMS_PER_LOOK)]
     const states = turn.map(({ state }) => state ?? null)
     const values = [turn.map(({ stream }) => toText(stream)), states]
+    const { connections } = this.#options
     try {
-      const { rows } = await this.#options.pool.query({ text: this.#lookSql, values })
+      const { rows } = await connections.query({ text: this.#lookSql, values }, connections.lookMs)
       for (const row of rows as LookRow[]) {
         const at = Number(row.at) - 1
         const watched = turn[at]

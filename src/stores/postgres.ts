@@ -12,6 +12,8 @@ import type {
   StoreHost,
   StreamView,
 } from '../protocol/store.js'
+import { PostgresConnections } from './postgres-connections.js'
+import { PostgresLocks } from './postgres-locks.js'
 import { PostgresLog } from './postgres-log.js'
 import type { PostgresClient, PostgresPool } from './postgres-pool.js'
 import { PostgresReceipts } from './postgres-receipts.js'
@@ -53,7 +55,15 @@ export interface PostgresStoreOptions extends PostgresSchemaOptions {
   idleTtlMs?: number | undefined
   /** How often what is too old is looked for while a hub is open, in milliseconds. Default: 30,000. */
   sweepMs?: number | undefined
-  /** The most that waits in this process to be written, in characters of data; then appends fail with `OVERLOADED`. Default: 16 Mi. */
+  /**
+   * How long a statement may take, in milliseconds. Then it fails, and its connection is destroyed: a network may have
+   * swallowed it. A stream that a transaction keeps locked is waited for a fifth less. Default: 10,000.
+   */
+  statementTimeoutMs?: number | undefined
+  /**
+   * The most that waits in this process to be written, in characters of data, half of it for one stream; then appends
+   * fail with `OVERLOADED`. Default: 16 Mi.
+   */
   maxPendingBytes?: number | undefined
   /** How long a receipt is kept after its message was handled, in milliseconds. Default: 86,400,000 (24 h). */
   receiptTtlMs?: number | undefined
@@ -89,6 +99,11 @@ export function postgresStore(options: PostgresStoreOptions): PostgresStore {
   return new Store(options)
 }
 
+/** Of `statementTimeoutMs`, the part that a lock is waited for: so the database says that nothing was written, in time. */
+const LOCK_SHARE = 0.8
+/** Of a pool that does not say how many connections it has, and as `pg` has it. */
+const POOL_MAX = 10
+
 /** What the database takes as a time, where there is no bound: 300 years. */
 const FOR_EVER_MS = 1e13
 
@@ -96,12 +111,15 @@ class Store implements PostgresStore {
   readonly shared = true
   readonly receipts: Receipts<PostgresClient>
   readonly #pool: PostgresPool
+  readonly #connections: PostgresConnections
+  readonly #locks: PostgresLocks
   readonly #hints: boolean
   readonly #schema: string
   readonly #log: PostgresLog
   readonly #watch: PostgresWatch
   readonly #writers: PostgresWriters
   readonly #sweep: PostgresSweep
+  readonly #creating = new Map<string, Promise<void>>()
   readonly #hosts = new Set<StoreHost>()
   #clock: Clock = systemClock
   #sealedTtlMs = 86_400_000
@@ -110,29 +128,47 @@ class Store implements PostgresStore {
     const { hints = true } = options
     const pool = checkedPool('pool', options?.pool)
     const listen = options.listen === undefined ? pool : checkedPool('listen', options.listen)
+    const poolMax = pool.options?.max ?? POOL_MAX
+    if (hints && listen === pool && poolMax === 1) {
+      throw new TypeError(
+        'Expected `pool` to have a `max` of at least 2, got 1: one connection is held to listen. Give `listen` a pool of its own, or `hints: false`.',
+      )
+    }
     const lasting = (name: 'maxAgeMs' | 'idleTtlMs' | 'receiptTtlMs', fallback: number) =>
       Math.min(bound(name, options[name], fallback), FOR_EVER_MS)
     const names = postgresNames(options)
     const clock = () => this.#clock
     const pollMs = duration('pollMs', options.pollMs, hints ? 1_000 : 100)
+    const timeoutMs = duration('statementTimeoutMs', options.statementTimeoutMs, 10_000)
+    const connections = new PostgresConnections(pool, clock, timeoutMs)
+    const listening = listen === pool ? connections : new PostgresConnections(listen, clock, timeoutMs)
     this.#pool = pool
+    this.#connections = connections
     this.#hints = hints
     this.#schema = postgresSchema(options)
     this.#log = new PostgresLog(names, bound('maxEvents', options.maxEvents, 100_000))
-    this.#watch = new PostgresWatch({ pool, listen: hints ? listen : undefined, names, pollMs, clock })
-    this.#writers = new PostgresWriters(
-      (stream, events) => this.#append(stream, events),
-      bound('maxPendingBytes', options.maxPendingBytes, 16 * 1024 * 1024),
-    )
+    this.#watch = new PostgresWatch({ connections, listen: hints ? listening : undefined, names, pollMs, clock })
+    this.#locks = new PostgresLocks({
+      clock,
+      patienceMs: Math.ceil(timeoutMs * LOCK_SHARE),
+      // At least half of them, and the one that listens, are for all who do not wait.
+      maxWaiting: Math.floor((poolMax - (hints && listen === pool ? 1 : 0)) / 2),
+    })
+    this.#writers = new PostgresWriters({
+      append: (stream, events) => this.#append(stream, events),
+      clock,
+      maxChars: bound('maxPendingBytes', options.maxPendingBytes, 16 * 1024 * 1024),
+      timeoutMs,
+    })
     this.#sweep = new PostgresSweep({
-      pool,
+      connections,
       names,
       maxAgeMs: lasting('maxAgeMs', 86_400_000),
       idleTtlMs: lasting('idleTtlMs', 604_800_000),
       sweepMs: duration('sweepMs', options.sweepMs, 30_000),
       watched: () => this.#watch.streams,
     })
-    this.receipts = new PostgresReceipts(pool, names, lasting('receiptTtlMs', 86_400_000))
+    this.receipts = new PostgresReceipts(connections, names, lasting('receiptTtlMs', 86_400_000))
   }
 
   async migrate(): Promise<void> {
@@ -156,13 +192,18 @@ class Store implements PostgresStore {
   }
 
   async open(stream: string): Promise<StreamView> {
-    const view = await this.#log.open(this.#pool, stream)
-    this.#watch.seen(stream, view)
-    return view
+    for (;;) {
+      const page = await this.read(stream, 0, { limit: 0 })
+      if (page) {
+        const { tag: _, events: __, ...view } = page
+        return view
+      }
+      await this.#create(stream)
+    }
   }
 
   async read(stream: string, offset: number, options: ReadOptions): Promise<Page | null> {
-    const page = await this.#log.read(this.#pool, stream, offset, options)
+    const page = await this.#log.read(this.#connections, stream, offset, options)
     if (page) this.#watch.seen(stream, page)
     return page
   }
@@ -174,7 +215,8 @@ class Store implements PostgresStore {
   async seal(stream: string): Promise<StreamView> {
     // What was published before is in it.
     await this.#writers.settled(stream)
-    const view = await this.#log.seal(this.#pool, stream, Math.min(this.#sealedTtlMs, FOR_EVER_MS))
+    const ttlMs = Math.min(this.#sealedTtlMs, FOR_EVER_MS)
+    const view = await this.#locks.run(stream, (lockMs) => this.#log.seal(this.#connections, stream, ttlMs, lockMs))
     this.#watch.moved(stream)
     return view
   }
@@ -184,8 +226,21 @@ class Store implements PostgresStore {
     this.#watch.close()
   }
 
+  /** One for all who open the stream at once: a transaction that is making it keeps them waiting. */
+  #create(stream: string): Promise<void> {
+    const present = this.#creating.get(stream)
+    if (present !== undefined) return present
+    const creating = this.#locks
+      .run(stream, (lockMs) => this.#log.create(this.#connections, stream, lockMs))
+      .finally(() => this.#creating.delete(stream))
+    this.#creating.set(stream, creating)
+    return creating
+  }
+
   async #append(stream: string, events: readonly AppendEvent[]): Promise<Appended[]> {
-    const places = await this.#log.append(this.#pool, stream, events)
+    const places = await this.#locks.run(stream, (lockMs) =>
+      this.#log.append(this.#connections, stream, events, lockMs),
+    )
     const newest = places.findLast(({ duplicate }) => !duplicate)
     if (newest) this.#watch.moved(stream, { epoch: newest.epoch, head: newest.offset, tag: newest.tag })
     return places

@@ -1,112 +1,97 @@
 import type { Clock } from '../protocol/clock.js'
-import type { RedisPort } from './redis-connection.js'
+import type { RedisConnection, RedisDuplicate, RedisPort } from './redis-connection.js'
+import { RedisLine, type RedisScript, TIMEOUT_MS } from './redis-line.js'
 
-/** A script, and the name that Redis gave it. */
-export class RedisScript {
-  readonly source: string
-  sha: string | undefined
-
-  constructor(source: string) {
-    this.source = source
-  }
+interface Own {
+  readonly line: RedisLine
+  readonly connection: RedisDuplicate
 }
 
-/** The most that may be under way at once: a client's own queue has no bound while its server is away. */
-const MAX_COMMANDS = 10_000
-const MAX_CHARS = 64 * 1024 * 1024
-/** No command is waited for longer: a client may send it again and again, or a server be there and not answer. */
-const TIMEOUT_MS = 10_000
-/** How often those under way are looked through, and how long one may wait for a connection that is lost. */
-const LOOK_MS = 500
-
-interface Pending {
-  readonly since: number
-  reject(error: Error): void
-}
-
-/** Runs scripts: by their names where Redis knows them, and not at all where they would only pile up. */
+/**
+ * Runs scripts on the client that was given, or on a duplicate once that one no longer answers: a path may swallow what
+ * a connection sends and let a new one through, and the client is not ours to connect anew.
+ */
 export class RedisCommands {
   readonly #port: RedisPort
   readonly #clock: () => Clock
-  /** Those that are waited for. The oldest come first. */
-  readonly #pending = new Set<Pending>()
-  #isLooking = false
-  #wasReady = false
-  /** What the client holds, whether it is still waited for or not. */
-  #commands = 0
-  #chars = 0
+  readonly #given: RedisLine
+  #own: Own | undefined
+  /** A duplicate that is being connected. */
+  #coming: Own | undefined
+  #endsWithGiven = false
 
   constructor(port: RedisPort, clock: () => Clock) {
     this.#port = port
     this.#clock = clock
+    this.#given = this.#lineOf(port)
   }
 
-  /** Throws when a command could not be sent now. One that was never connected is given the time to. */
+  /** What is sent now goes here. Other nodes of a cluster may still answer: there, a duplicate must be connected first. */
+  get #line(): RedisLine {
+    const coming = this.#port.cluster ? undefined : this.#coming
+    return (coming ?? this.#own)?.line ?? this.#given
+  }
+
+  /** Throws when a command could not be sent now. */
   check(): void {
-    if (this.#isDown()) throw new Error('The connection to Redis is down.')
-    if (this.#commands >= MAX_COMMANDS || this.#chars >= MAX_CHARS) {
-      throw new Error('Redis does not answer, and too many commands wait for it.')
-    }
+    this.#line.check()
   }
 
-  async run(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    this.check()
-    const chars = args.reduce((sum, arg) => sum + arg.length, 0)
-    this.#commands++
-    this.#chars += chars
-    return new Promise((resolve, reject) => {
-      const pending = { since: this.#clock().now(), reject }
-      this.#pending.add(pending)
-      this.#lookLater()
-      this.#run(script, keys, args)
-        .then(resolve, reject)
-        .finally(() => {
-          this.#pending.delete(pending)
-          this.#commands--
-          this.#chars -= chars
-        })
+  run(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    return this.#line.run(script, keys, args)
+  }
+
+  /** Ends what is not the client that was given. That one is used again. */
+  close(): void {
+    this.#coming?.connection.close()
+    this.#coming = undefined
+    this.#takeOver(undefined)
+  }
+
+  #lineOf(connection: RedisConnection): RedisLine {
+    const line = new RedisLine(connection, this.#clock, () => {
+      if (line === this.#line) this.#renew()
     })
+    return line
   }
 
-  #isDown(): boolean {
-    if (this.#port.ready) this.#wasReady = true
-    return this.#wasReady && !this.#port.ready
-  }
-
-  #lookLater(): void {
-    if (this.#isLooking) return
-    this.#isLooking = true
-    const look = () => {
-      this.#isLooking = false
-      this.#rejectLate()
-      if (this.#pending.size > 0) this.#lookLater()
+  #renew(): void {
+    if (this.#coming) return
+    if (!this.#endsWithGiven) {
+      this.#endsWithGiven = true
+      this.#port.onEnd(() => this.close())
     }
-    this.#clock().setTimeout(look, LOOK_MS, false)
+    const connection = this.#port.duplicate(() => {
+      if (this.#own === coming) this.#takeOver(undefined)
+    })
+    const line = this.#lineOf({
+      isReady: () => connection.isReady(),
+      command: async (key, args) => {
+        await connection.opened
+        return connection.command(key, args)
+      },
+    })
+    const coming: Own = { line, connection }
+    this.#coming = coming
+    const end = (next: Own | undefined) => {
+      if (this.#coming !== coming) return
+      this.#coming = undefined
+      if (next) this.#takeOver(next)
+      else connection.close()
+    }
+    const cancel = this.#clock().setTimeout(() => end(undefined), TIMEOUT_MS, false)
+    connection.opened
+      .then(
+        () => end(coming),
+        () => end(undefined),
+      )
+      .finally(cancel)
   }
 
-  #rejectLate(): void {
-    const now = this.#clock().now()
-    const isDown = this.#isDown()
-    for (const pending of this.#pending) {
-      const ms = now - pending.since
-      if (ms < (isDown ? LOOK_MS : TIMEOUT_MS)) return
-      this.#pending.delete(pending)
-      const why = isDown ? 'The connection to Redis is down' : `Redis did not answer within ${TIMEOUT_MS} ms`
-      pending.reject(new Error(`${why}: what was asked may be done or not.`))
-    }
-  }
-
-  async #run(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<unknown> {
-    const [key = ''] = keys
-    const rest = [String(keys.length), ...keys, ...args]
-    script.sha ??= String(await this.#port.command(key, ['SCRIPT', 'LOAD', script.source]))
-    try {
-      return await this.#port.command(key, ['EVALSHA', script.sha, ...rest])
-    } catch (error) {
-      // Restarted, flushed, or another server of a cluster: EVAL makes it known there.
-      if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw error
-      return this.#port.command(key, ['EVAL', script.source, ...rest])
-    }
+  #takeOver(next: Own | undefined): void {
+    const before = this.#own
+    this.#own = next
+    before?.line.retire(() => before.connection.close())
   }
 }
 

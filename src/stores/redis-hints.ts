@@ -1,6 +1,7 @@
 import type { Clock } from '../protocol/clock.js'
 import type { Hint } from '../protocol/store.js'
 import type { Listener, RedisListening } from './redis-connection.js'
+import { RedisSubscriber } from './redis-subscriber.js'
 
 /** A connection that nobody needs is kept for so long: readers come and go. */
 const LINGER_MS = 5_000
@@ -15,16 +16,16 @@ interface Watched {
 
 /** The hints of all streams that this process watches, on one connection that is open only while there are any. */
 export class RedisHints implements Listener {
-  readonly #listen: (to: Listener) => Promise<RedisListening>
+  readonly #listen: (to: Listener) => RedisListening
   readonly #clock: () => Clock
   readonly #watched = new Map<string, Watched>()
   /** Subscriptions that are being ended: a new one to the same channel comes after. */
   readonly #leaving = new Map<string, Promise<unknown>>()
-  #listening: Promise<RedisListening> | undefined
+  #subscriber: RedisSubscriber | undefined
   #cancelLinger: (() => void) | undefined
   #cancelReopen: (() => void) | undefined
 
-  constructor(listen: (to: Listener) => Promise<RedisListening>, clock: () => Clock) {
+  constructor(listen: (to: Listener) => RedisListening, clock: () => Clock) {
     this.#listen = listen
     this.#clock = clock
   }
@@ -62,7 +63,7 @@ export class RedisHints implements Listener {
   }
 
   ended(): void {
-    this.#listening = undefined
+    this.#drop()
     this.#cancelReopen?.()
     this.#cancelReopen = this.#later(REOPEN_MS, () => void this.#reopen())
   }
@@ -71,36 +72,40 @@ export class RedisHints implements Listener {
   close(): void {
     this.#cancelLinger?.()
     this.#cancelReopen?.()
-    const listening = this.#listening
-    this.#listening = undefined
-    listening?.then((each) => each.close()).catch(() => {})
+    this.#drop()
+  }
+
+  #drop(): void {
+    const subscriber = this.#subscriber
+    this.#subscriber = undefined
+    subscriber?.close()
   }
 
   async #subscribe(channel: string): Promise<void> {
     await this.#leaving.get(channel)
-    await (await this.#open()).subscribe(channel)
+    await this.#open().subscribe(channel)
   }
 
-  #open(): Promise<RedisListening> {
+  #open(): RedisSubscriber {
     this.#cancelLinger?.()
-    if (this.#listening !== undefined) return this.#listening
-    const listening: Promise<RedisListening> = this.#listen({
+    if (this.#subscriber) return this.#subscriber
+    const ended = () => {
+      if (this.#subscriber === subscriber) this.ended()
+    }
+    const listening = this.#listen({
       message: (channel, message) => this.message(channel, message),
       restored: () => this.restored(),
-      ended: () => {
-        if (this.#listening === listening) this.ended()
-      },
+      ended,
     })
-    this.#listening = listening
-    listening.catch(() => {
-      if (this.#listening === listening) this.ended()
-    })
-    return listening
+    const subscriber = new RedisSubscriber(listening, this.#clock(), ended)
+    this.#subscriber = subscriber
+    subscriber.opened.catch(ended)
+    return subscriber
   }
 
   #forget(channel: string): void {
     this.#watched.delete(channel)
-    const leave = async () => (await this.#listening)?.unsubscribe(channel)
+    const leave = async () => this.#subscriber?.unsubscribe(channel)
     const left = leave()
       .catch(() => {})
       .finally(() => {
@@ -116,8 +121,8 @@ export class RedisHints implements Listener {
   async #reopen(): Promise<void> {
     if (this.#watched.size === 0) return
     try {
-      const listening = await this.#open()
-      await Promise.all([...this.#watched.keys()].map((channel) => listening.subscribe(channel)))
+      const subscriber = this.#open()
+      await Promise.all([...this.#watched.keys()].map((channel) => subscriber.subscribe(channel)))
       this.restored()
     } catch {
       this.ended()

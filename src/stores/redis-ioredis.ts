@@ -1,5 +1,12 @@
 import { show } from '../protocol/options.js'
-import { isUnknownCommand, type Listener, type RedisListening, type RedisPort } from './redis-connection.js'
+import {
+  isUnknownCommand,
+  type Listener,
+  type RedisConnection,
+  type RedisDuplicate,
+  type RedisListening,
+  type RedisPort,
+} from './redis-connection.js'
 
 /** What is used of a client or a cluster of `ioredis`. */
 interface Ioredis {
@@ -31,25 +38,37 @@ export function ioredisPort(client: Ioredis): RedisPort {
     )
   }
   return {
+    ...connectionOf(client),
     cluster,
-    get ready() {
-      return client.status === 'ready'
-    },
-    command: (_key, [name = '', ...args]) => client.call(name, args),
+    duplicate: (ended) => openDuplicate(cluster ? client.duplicate([], LAZY) : client.duplicate(LAZY), ended),
     listen: (to) => (cluster ? listenSharded(duplicateCluster(client), to) : listenPlain(duplicateClient(client), to)),
+    onEnd: (run) => void client.on('end', run),
   }
+}
+
+const connectionOf = (client: Ioredis): RedisConnection => ({
+  isReady: () => client.status === 'ready',
+  command: (_key, [name = '', ...args]) => client.call(name, args),
+})
+
+const LAZY = { lazyConnect: true }
+
+function openDuplicate(connection: Ioredis, ended: () => void): RedisDuplicate {
+  connection.on('error', () => {})
+  connection.on('end', ended)
+  return { ...connectionOf(connection), opened: connected(connection), close: () => connection.disconnect() }
 }
 
 // It would subscribe again after it is ready, unconfirmed; so that is done here.
 const duplicateClient = (client: Ioredis) =>
-  client.duplicate({ autoResubscribe: false, lazyConnect: true, maxRetriesPerRequest: null })
+  client.duplicate({ ...LAZY, autoResubscribe: false, maxRetriesPerRequest: null })
 
-const duplicateCluster = (client: Ioredis) => client.duplicate([], { shardedSubscribers: true, lazyConnect: true })
+const duplicateCluster = (client: Ioredis) => client.duplicate([], { ...LAZY, shardedSubscribers: true })
 
 /** How many channels one command subscribes to. */
 const CHANNELS_AT_ONCE = 500
 
-async function listenPlain(connection: Ioredis, to: Listener): Promise<RedisListening> {
+function listenPlain(connection: Ioredis, to: Listener): RedisListening {
   const channels = new Set<string>()
   let isOpen = false
   const again = async () => {
@@ -64,9 +83,11 @@ async function listenPlain(connection: Ioredis, to: Listener): Promise<RedisList
   connection.on('ready', () => void (isOpen && again().catch(() => {})))
   connection.on('end', () => to.ended())
   connection.on('message', (channel: string, message: string) => to.message(channel, message))
-  await connected(connection)
-  isOpen = true
+  const opened = connected(connection).then(() => {
+    isOpen = true
+  })
   return {
+    opened,
     async subscribe(channel) {
       channels.add(channel)
       await connection.subscribe(channel)
@@ -79,7 +100,7 @@ async function listenPlain(connection: Ioredis, to: Listener): Promise<RedisList
   }
 }
 
-async function listenSharded(connection: Ioredis, to: Listener): Promise<RedisListening> {
+function listenSharded(connection: Ioredis, to: Listener): RedisListening {
   let isSharded = true
   connection.on('error', () => {})
   for (const event of ['ready', 'subscribersReady', '+subscriber']) connection.on(event, () => to.restored())
@@ -87,8 +108,8 @@ async function listenSharded(connection: Ioredis, to: Listener): Promise<RedisLi
   for (const event of ['message', 'smessage']) {
     connection.on(event, (channel: string, message: string) => to.message(channel, message))
   }
-  await connected(connection)
   return {
+    opened: connected(connection),
     async subscribe(channel) {
       if (!isSharded) return void (await connection.subscribe(channel))
       try {

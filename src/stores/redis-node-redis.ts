@@ -1,4 +1,11 @@
-import { isUnknownCommand, type Listener, type RedisListening, type RedisPort } from './redis-connection.js'
+import {
+  isUnknownCommand,
+  type Listener,
+  type RedisConnection,
+  type RedisDuplicate,
+  type RedisListening,
+  type RedisPort,
+} from './redis-connection.js'
 
 type OnMessage = (message: string, channel: string) => void
 
@@ -25,16 +32,26 @@ export function isNodeRedis(client: object): client is NodeRedis {
 export function nodeRedisPort(client: NodeRedis): RedisPort {
   const cluster = 'masters' in client
   return {
+    ...connectionOf(client, cluster),
     cluster,
-    get ready() {
-      return client.isReady
-    },
-    command: (key, args) => (cluster ? client.sendCommand(key, false, args) : client.sendCommand(args)),
+    duplicate: (ended) => openDuplicate(client.duplicate(), cluster, ended),
     listen: (to) => listen(client.duplicate(cluster ? { minimizeConnections: true } : {}), cluster, to),
+    onEnd: (run) => void client.on(cluster ? 'disconnect' : 'end', run),
   }
 }
 
-async function listen(connection: NodeRedis, cluster: boolean, to: Listener): Promise<RedisListening> {
+const connectionOf = (client: NodeRedis, cluster: boolean): RedisConnection => ({
+  isReady: () => client.isReady,
+  command: (key, args) => (cluster ? client.sendCommand(key, false, args) : client.sendCommand(args)),
+})
+
+function openDuplicate(connection: NodeRedis, cluster: boolean, ended: () => void): RedisDuplicate {
+  connection.on('error', () => {})
+  connection.on('terminated', ended)
+  return { ...connectionOf(connection, cluster), opened: connected(connection), close: () => close(connection) }
+}
+
+function listen(connection: NodeRedis, cluster: boolean, to: Listener): RedisListening {
   let isOpen = false
   const restored = () => {
     if (isOpen) to.restored()
@@ -44,16 +61,13 @@ async function listen(connection: NodeRedis, cluster: boolean, to: Listener): Pr
   connection.on(cluster ? 'node-ready' : 'ready', restored)
   connection.on('sharded-channel-moved', restored)
   connection.on('terminated', () => to.ended())
-  try {
-    await connection.connect()
-  } catch (error) {
-    close(connection)
-    throw error
-  }
-  isOpen = true
+  const opened = connected(connection).then(() => {
+    isOpen = true
+  })
   let isSharded = cluster
   const hear: OnMessage = (message, channel) => to.message(channel, message)
   return {
+    opened,
     async subscribe(channel) {
       if (!isSharded) return void (await connection.subscribe(channel, hear))
       try {
@@ -69,6 +83,15 @@ async function listen(connection: NodeRedis, cluster: boolean, to: Listener): Pr
       else await connection.unsubscribe(channel, hear)
     },
     close: () => close(connection),
+  }
+}
+
+async function connected(connection: NodeRedis): Promise<void> {
+  try {
+    await connection.connect()
+  } catch (error) {
+    close(connection)
+    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import { randomEpoch } from '../protocol/cursor.js'
 import type { Claim, Lease, Receipts } from '../protocol/receipts.js'
-import { type RedisCommands, RedisScript, texts } from './redis-commands.js'
+import { type RedisCommands, texts } from './redis-commands.js'
+import { RedisScript } from './redis-line.js'
 
 // A receipt is a hash: `p` fingerprint, `k` token, `s` held since, `u` held until, and once done `a` answer, or `n` for none.
 const TIME = `

@@ -1,7 +1,8 @@
 import { randomEpoch, randomTag } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
 import type { AppendEvent, Appended } from '../protocol/store.js'
-import { type RedisCommands, RedisScript, texts } from './redis-commands.js'
+import { type RedisCommands, texts } from './redis-commands.js'
+import { RedisScript } from './redis-line.js'
 import { APPEND } from './redis-scripts.js'
 
 /** One script call appends no more than this, unless a single append is larger: Redis does nothing else meanwhile. */

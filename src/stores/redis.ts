@@ -14,9 +14,10 @@ import type {
   StoreHost,
   StreamView,
 } from '../protocol/store.js'
-import { RedisCommands, RedisScript, texts } from './redis-commands.js'
+import { RedisCommands, texts } from './redis-commands.js'
 import type { RedisPort } from './redis-connection.js'
 import { RedisHints } from './redis-hints.js'
+import { RedisScript } from './redis-line.js'
 import { type RedisClient, redisPort } from './redis-port.js'
 import { RedisReceipts } from './redis-receipts.js'
 import { LOOK } from './redis-scripts.js'
@@ -28,7 +29,10 @@ const look = new RedisScript(LOOK)
 
 /** A Redis store: what it needs, and its bounds. */
 export interface RedisStoreOptions {
-  /** A client or cluster of `@redis/client` 6 or `ioredis` 6, connected by you. Subscriptions take a duplicate of it. */
+  /**
+   * A client or cluster of `@redis/client` 6 or `ioredis` 6, connected by you. Subscriptions take a duplicate of it, and
+   * so do commands once one got no answer within 10 s. They end with the hub, or with the client.
+   */
   client: RedisClient
   /** What every key begins with; without braces. Processes that share streams have the same one. */
   prefix: string
@@ -145,9 +149,10 @@ class Store implements RedisStore {
     return viewOf(await this.#ask(stream, { create: true, seal: true }))
   }
 
-  /** Ends the connection for subscriptions. The client stays yours to close. */
+  /** Ends the connections that the store has made. The client stays yours to close. */
   close(): void {
     this.#hints.close()
+    this.#commands.close()
   }
 
   async #ask(stream: string, how: { create: true; seal?: boolean }): Promise<readonly string[]> {

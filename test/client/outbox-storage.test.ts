@@ -4,7 +4,7 @@ import { virtualClock } from '../../src/testing/index.js'
 import { Area } from '../support/area.js'
 import { Locks } from '../support/locks.js'
 import { type Answer, accepts, endOf, hangs, isAccounted, scene } from './outboxes.js'
-import { settle } from './scripted.js'
+import { scripted, settle } from './scripted.js'
 
 afterEach(() => vi.unstubAllGlobals())
 
@@ -108,7 +108,11 @@ test('the bounds hold on reload: what does not fit stays stored, and comes as ro
   await before.outbox.close()
 
   const sizes: number[] = []
-  const after = stored(area, accepts, { clock, maxItems: 4, onState: ({ size }) => sizes.push(size) })
+  const slowly: Answer = async (request) => {
+    await settle()
+    return accepts(request)
+  }
+  const after = stored(area, slowly, { clock, maxItems: 4, onState: ({ size }) => sizes.push(size) })
   const early = [1, 2, 3, 4].map((n) => endOf(after.outbox.send(`early ${n}`)))
   let refused: unknown
   const watch = after.outbox.onState(() => {
@@ -127,6 +131,22 @@ test('the bounds hold on reload: what does not fit stays stored, and comes as ro
   expect(refused).toMatchObject({ code: 'OUTBOX_FULL' })
   expect(isAccounted(after.outbox)).toBe(true)
   await after.outbox.close()
+})
+
+test('closed by those who hear of what gave way to a stored message, an outbox takes none in', async () => {
+  const area = new Area()
+  const before = stored(area, hangs)
+  before.outbox.send('older').catch(() => {})
+  await settle()
+  await before.outbox.close()
+  const { outbox, clock } = stored(area, accepts, { clock: before.clock, maxItems: 1 })
+  outbox.onState(({ item }) => {
+    if (item?.error?.code === 'OUTBOX_FULL') void outbox.close()
+  })
+  const early = endOf(outbox.send('newer'))
+  await settle()
+  expect([early.end, outbox.size, outbox.counters.enqueued, area.length]).toEqual(['OUTBOX_FULL', 0, 1, 1])
+  expect(clock.pending).toBe(0)
 })
 
 test('what was rejected, or given up for good, is not stored any more', async () => {
@@ -150,6 +170,44 @@ test('an outbox of another address does not send them', async () => {
   await other.idle()
   expect([other.counters.enqueued, area.length]).toEqual([0, 1])
   await other.close()
+})
+
+test.each([
+  ['http://test/send?room=1', 'http://test/send?room=2', false],
+  ['http://test/send?room=1#here', 'http://test/send?room=1', true],
+  ['messages', 'messages', false],
+  ['/messages', '/messages', true],
+])('what was for %s on one page is taken up for %s on another: %s', async (first, second, isSame) => {
+  const area = new Area()
+  const clock = virtualClock()
+  const open = (url: string, page: string, answer: Answer) => {
+    vi.stubGlobal('location', { href: page })
+    const { fetch, requests } = scripted(answer)
+    return { requests, outbox: createOutbox(url, { clock, fetch, storage: webStorage(area) }) }
+  }
+  const before = open(first, 'http://test/a/', hangs)
+  before.outbox.send('x').catch(() => {})
+  await settle()
+  await before.outbox.close()
+  const after = open(second, 'http://test/b/', accepts)
+  await settle()
+  expect(after.requests.length).toBe(isSame ? 1 : 0)
+  await after.outbox.close()
+})
+
+test.each([
+  ['key', { key: 'two\nlines' }],
+  ['lane', { lane: '' }],
+  ['lane', { lane: 'x'.repeat(2_000) }],
+])('a stored message with a `%s` that the door would refuse is reported, and blocks nothing', async (_, wrong) => {
+  const area = new Area()
+  const good = { key: 'k', lane: 'default', type: 'application/json', body: '1', enqueuedAt: 0 }
+  area.map.set('steady-sse/outbox/http://test/messages x 1', JSON.stringify({ ...good, ...wrong }))
+  const errors: unknown[] = []
+  const { outbox, bodies } = stored(area, accepts, { onError: (error) => errors.push(error) })
+  await outbox.send('behind')
+  expect([bodies, errors.length, outbox.counters.enqueued]).toEqual([['behind'], 1, 1])
+  await outbox.close()
 })
 
 test('what is no message is reported, and left where it is', async () => {
@@ -201,6 +259,83 @@ test.each([
   await clock.advance(10_000)
   await closing
   expect(clock.pending).toBe(0)
+})
+
+test.each(['names', 'read', 'remove'] as const)(
+  'a storage whose `%s` fails once is asked again: nothing is overtaken, nothing stays',
+  async (method) => {
+    const area = new Area()
+    const before = stored(area, hangs)
+    before.outbox.send('older').catch(() => {})
+    await settle()
+    await before.outbox.close()
+    const storage = webStorage(area)
+    let fails = true
+    const once: OutboxStorage = {
+      ...storage,
+      [method]: (name: string) => {
+        if (!fails) return storage[method](name)
+        fails = false
+        return Promise.reject(new Error('once'))
+      },
+    }
+    const { outbox, bodies } = scene(accepts, { storage: once, clock: before.clock })
+    await outbox.send('newer')
+    await settle()
+    expect([bodies, fails, area.length]).toEqual([['older', 'newer'], false, 0])
+    await outbox.close()
+  },
+)
+
+describe('a storage that was slow, and answers after all,', () => {
+  const slow = (method: 'write' | 'remove', area: Area, answer: Answer) => {
+    const clock = virtualClock()
+    const storage = webStorage(area)
+    let isSlow = true
+    const wait = async () => {
+      if (!isSlow) return
+      isSlow = false
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 20_000))
+    }
+    const write = async (name: string, text: string) => {
+      if (method === 'write') await wait()
+      await storage.write(name, text)
+    }
+    const remove = async (name: string) => {
+      if (method === 'remove') await wait()
+      await storage.remove(name)
+    }
+    return scene(answer, { clock, storage: { ...storage, write, remove }, maxAttempts: 1 })
+  }
+
+  test.each(['write', 'remove'] as const)('keeps nothing that is over (%s)', async (method) => {
+    const area = new Area()
+    const { outbox, clock } = slow(method, area, ({ init }) => {
+      return new Response(null, { status: init.body === 'over' ? 503 : 200 })
+    })
+    const ends = ['over', 'accepted'].map((text) => endOf(outbox.send(text)))
+    await clock.advance(15_000)
+    ends.push(endOf(outbox.send('meanwhile')))
+    await clock.advance(15_000)
+    expect(ends.map(({ end }) => end)).toEqual(['RETRIES_EXHAUSTED', 'accepted', 'accepted'])
+    expect(area.length).toBe(0)
+    await outbox.close()
+    expect(clock.pending).toBe(0)
+  })
+
+  test('keeps what was sent meanwhile', async () => {
+    const area = new Area()
+    const { outbox, clock } = slow('write', area, hangs)
+    for (const text of ['a', 'b']) outbox.send(text).catch(() => {})
+    await clock.advance(10_000)
+    for (const text of ['c', 'd']) outbox.send(text).catch(() => {})
+    await clock.advance(15_000)
+    await outbox.close()
+    const after = stored(area, accepts, { clock })
+    await after.outbox.idle()
+    expect(after.bodies.toSorted()).toEqual(['a', 'b', 'c', 'd'])
+    await after.outbox.close()
+  })
 })
 
 describe('with Web Locks', () => {
@@ -272,6 +407,50 @@ describe('when the page goes away', () => {
     expect(area.length).toBe(15)
     await outbox.close()
     expect(listeners.count).toBe(0)
+  })
+
+  test('what was sent a moment ago is stored and sent before the locks and the messages there were looked at', async () => {
+    const { leave } = page()
+    const area = new Area()
+    const asked: string[] = []
+    vi.stubGlobal('navigator', {
+      locks: {
+        request: (name: string) => {
+          asked.push(name)
+          return new Promise(() => {})
+        },
+      },
+    })
+    const { outbox, bodies } = stored(area, hangs)
+    for (const text of ['a1', 'a2']) outbox.send(text, { lane: 'a' }).catch(() => {})
+    outbox.send('b1', { lane: 'b' }).catch(() => {})
+    await settle()
+    expect([asked.length, area.length, bodies]).toEqual([1, 3, []])
+    leave()
+    await settle()
+    expect(bodies).toEqual(['a1', 'b1'])
+    await outbox.close()
+  })
+
+  test('before the storage was looked at, what is first is sent; after it, only what nothing may be before', async () => {
+    const { leave } = page()
+    const area = new Area()
+    const before = stored(area, hangs)
+    before.outbox.send('older', { lane: 'a' }).catch(() => {})
+    await settle()
+    await before.outbox.close()
+    const storage = webStorage(area)
+    const hangsOn = (method: keyof OutboxStorage) =>
+      scene(hangs, { clock: before.clock, storage: { ...storage, [method]: () => new Promise(() => {}) } })
+    const unlooked = hangsOn('names')
+    const unread = hangsOn('read')
+    for (const { outbox } of [unlooked, unread]) outbox.send('newer', { lane: 'a' }).catch(() => {})
+    await settle()
+    leave()
+    await settle()
+    expect([unlooked.bodies, unread.bodies]).toEqual([['newer'], []])
+    expect(area.length).toBe(2)
+    await Promise.all([unlooked.outbox.close(), unread.outbox.close()])
   })
 
   test('what is held back is not sent then, either', async () => {

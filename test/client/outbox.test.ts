@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { createOutbox, type SendAnswer, SseError } from '../../src/client/outbox.js'
+import { createOutbox, type Rejection, type SendAnswer, SseError } from '../../src/client/outbox.js'
 import { virtualClock } from '../../src/testing/index.js'
 import { accepts, breaks, endOf, hangs, isAccounted, scene, statuses } from './outboxes.js'
 import { CUT, HANG, settle } from './scripted.js'
@@ -84,6 +84,54 @@ test('a redirect is no acceptance: the message would have become a GET', async (
   const { outbox, requests } = scene(() => new Response(null, { status: 302, headers: { location: '/login' } }))
   await expect(outbox.send('x')).rejects.toMatchObject({ code: 'REJECTED', status: 302 })
   expect(requests[0]?.init.redirect).toBe('manual')
+})
+
+test.each([
+  ['at once', [403], false],
+  ['after an answer that was lost', [0, 403], true],
+  ['after one that a gateway gave', [504, 403], true],
+  ['with a redirect, after an answer that was lost', [0, 302], true],
+])('whoever is rejected %s is told whether an earlier attempt may have arrived', async (_, list, mayHaveArrived) => {
+  const { outbox, clock } = scene((request) => {
+    const status = list[request.number - 1]
+    return status === 0 ? breaks(request) : new Response(null, { status: status ?? 200 })
+  })
+  const sent = endOf(outbox.send('x'))
+  await clock.advance(10_000)
+  const { cause, message } = sent.error as { cause: Rejection; message: string }
+  expect([sent.end, cause.mayHaveArrived]).toEqual(['REJECTED', mayHaveArrived])
+  expect(/may have arrived/.test(message)).toBe(mayHaveArrived)
+})
+
+test.each([
+  [500, 'RETRIES_EXHAUSTED'],
+  [502, 'UNCERTAIN'],
+  [503, 'RETRIES_EXHAUSTED'],
+  [504, 'UNCERTAIN'],
+  [409, 'UNCERTAIN'],
+  [429, 'RETRIES_EXHAUSTED'],
+])(
+  'given up after a %i, a message ends with %s: a gateway, or a key in flight, tells nothing of its handler',
+  async (status, code) => {
+    const { outbox, clock } = scene(() => new Response(null, { status, headers: { 'retry-after': '1' } }), {
+      maxAttempts: 2,
+    })
+    const ends = [endOf(outbox.send('x')), endOf(outbox.send('y', { retry: false }))]
+    await clock.advance(20_000)
+    expect(ends.map(({ end }) => end)).toEqual([code, code])
+  },
+)
+
+test('what an attempt failed of is the cause of the end', async () => {
+  const fault = new Error('no token')
+  const { outbox, clock, requests } = scene(accepts, { headers: () => Promise.reject(fault) })
+  const ends = [endOf(outbox.send('x')), endOf(outbox.send('y', { retry: false }))]
+  await clock.advance(600_000)
+  expect(ends).toMatchObject([
+    { end: 'EXPIRED', error: { cause: fault } },
+    { end: 'EXPIRED', error: { cause: fault } },
+  ])
+  expect(requests).toEqual([])
 })
 
 test('a failed head stays at the head, and lanes do not wait for each other', async () => {
@@ -355,6 +403,23 @@ test.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(
   },
 )
 
+test.each([true, false])(
+  'closed at any step around its answer, a message has left or is closed (retry: %s)',
+  async (retry) => {
+    const ends = new Set<string>()
+    for (let steps = 0; steps < 60; steps++) {
+      const { outbox, requests } = scene(accepts)
+      const sent = endOf(outbox.send('x', { retry }))
+      for (let step = 0; step < steps; step++) await Promise.resolve()
+      await outbox.close()
+      await settle()
+      expect(sent.end === 'CLOSED', `closed after ${steps} steps`).toBe(requests.length === 0)
+      ends.add(sent.end)
+    }
+    expect(ends).toEqual(new Set(['CLOSED', 'UNCERTAIN', 'accepted']))
+  },
+)
+
 test('close({ drainMs }) waits for the rest, yet not longer', async () => {
   const drained = scene(statuses(503))
   const sent = endOf(drained.outbox.send('x'))
@@ -403,6 +468,45 @@ test('a listener that throws, closes or sends does no harm', async () => {
   expect(isAccounted(outbox)).toBe(true)
   await outbox.close()
   expect(clock.pending).toBe(0)
+})
+
+test('what a listener sends waits behind the message that it was told of', async () => {
+  const { outbox, bodies } = scene()
+  outbox.onState(({ item }) => {
+    if (item?.state === 'queued' && item.body.length === 1) void outbox.send(`${item.body} again`)
+  })
+  void outbox.send('a')
+  void outbox.send('b')
+  await outbox.idle()
+  expect(bodies).toEqual(['a', 'a again', 'b', 'b again'])
+})
+
+test('an outbox that is closed by those who hear of what was dropped takes nothing in', async () => {
+  const { outbox, clock, requests } = scene(accepts, { maxItems: 1, overflow: 'drop-oldest' })
+  outbox.onState(({ item }) => {
+    if (item?.state === 'failed') void outbox.close()
+  })
+  outbox.pause()
+  const dropped = endOf(outbox.send('a'))
+  expect(() => outbox.send('b')).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  outbox.resume()
+  await clock.advance(1_000)
+  expect([dropped.end, requests.length, outbox.size, isAccounted(outbox)]).toEqual(['OUTBOX_FULL', 0, 0, true])
+})
+
+test.each([
+  ['queued', false],
+  ['sending', false],
+  ['queued', true],
+  ['sending', true],
+])('closed by those who hear that it is %s (retry: %s), a message does not leave', async (state, retry) => {
+  const { outbox, clock, requests } = scene(accepts)
+  outbox.onState(({ item }) => {
+    if (item?.state === state) void outbox.close()
+  })
+  const sent = endOf(outbox.send('x', { retry }))
+  await clock.advance(1_000)
+  expect([sent.end, requests.length, clock.pending]).toEqual(['CLOSED', 0, 0])
 })
 
 const cyclic: Record<string, unknown> = {}

@@ -75,7 +75,7 @@ test('a timer that is only a little late judges at once', async () => {
 })
 
 test('a stopped watchdog leaves no timer', () => {
-  watchdog.stop()
-  watchdog.stop()
+  watchdog.pause()
+  watchdog.pause()
   expect(clock.pending).toBe(0)
 })

@@ -2,8 +2,10 @@ import fc from 'fast-check'
 import {
   createOutbox,
   type Outbox,
+  type OutboxItem,
   type OutboxOptions,
   type OutboxStorage,
+  type Rejection,
   webStorage,
 } from '../../src/client/outbox.js'
 import type { Clock } from '../../src/protocol/clock.js'
@@ -35,6 +37,8 @@ const reaction = fc.record({
     { weight: 3, arbitrary: fc.constant(200) },
     { weight: 2, arbitrary: fc.constantFrom(503, 429, 500, 408) },
     { weight: 1, arbitrary: fc.constantFrom(400, 409, 422) },
+    // A gateway gives up on a handler that goes on; whoever asks is not known any more.
+    { weight: 1, arbitrary: fc.constantFrom(502, 504, 403) },
   ),
   answersMs: fc.oneof(fc.constant(0), fc.nat(400), fc.constant(20_000)),
   lost: fc.oneof({ weight: 4, arbitrary: fc.constant('no' as const) }, fc.constantFrom('request', 'answer')),
@@ -57,6 +61,15 @@ const step = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('offline' as const), ms: fc.nat(30_000) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('pause' as const, 'resume' as const) }) },
+  /** The next time that a listener hears of a message in that state, it does something itself. */
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('listen' as const),
+      state: fc.constantFrom('queued' as const, 'sending' as const, 'waiting' as const, 'failed' as const),
+      does: fc.constantFrom('send' as const, 'send' as const, 'close' as const, 'pause' as const, 'throw' as const),
+    }),
+  },
   /** The page ends: killed, or in order. Another one comes. */
   {
     weight: 2,
@@ -82,12 +95,16 @@ export function outboxKeeps(make: MakeOutbox): fc.IAsyncProperty<unknown> {
   return fc.asyncProperty(plans, (plan) => seeded(plan.seed, () => new Run(plan, make).play()))
 }
 
+type Reaction = Extract<OutboxPlan['steps'][number], { kind: 'listen' }>
+
 /** A message, and what became of it as far as its sender knows. */
 interface Sent {
   readonly text: string
   /** `null` where there is no order. */
   readonly lane: number | null
   end: string | undefined
+  /** What was said of it when its page ended, which is not its end if it is stored. */
+  told?: string
 }
 
 /** The server, the disk, and one page after the other. */
@@ -100,6 +117,7 @@ class Run {
   readonly #effects: string[] = []
   readonly #verdicts = new Map<string, number>()
   readonly #sent = new Map<string, Sent>()
+  #reaction: Reaction | undefined
   #requests = 0
   #isHealed = false
   #isOnLine = true
@@ -119,6 +137,7 @@ class Run {
     try {
       for (const one of this.#plan.steps) {
         await this.#step(one)
+        if (this.#page.isEnding) await turns(2)
         this.#page.check()
       }
       await this.#settle()
@@ -146,6 +165,9 @@ class Run {
         return this.#page.outbox.pause()
       case 'resume':
         return this.#page.outbox.resume()
+      case 'listen':
+        this.#reaction = one
+        return
       case 'reload':
         await this.#endPage(one.orderly)
         this.#page = this.#open()
@@ -168,11 +190,38 @@ class Run {
     }
   }
 
+  /** What a listener does about what it hears. */
+  #react({ state, lane, error }: OutboxItem): void {
+    const reaction = this.#reaction
+    if (reaction?.state !== state) return
+    this.#reaction = undefined
+    switch (reaction.does) {
+      case 'send':
+        // What is dropped makes room for a message that has no place yet, and so no order.
+        this.#send(lane === null || error?.code === 'OUTBOX_FULL' ? null : Number(lane.slice(1)))
+        return
+      case 'close':
+        this.#page.isEnding = true
+        void this.#page.outbox.close()
+        return
+      case 'pause':
+        this.#page.outbox.pause()
+        return
+      case 'throw':
+        throw new Error('a listener fails')
+    }
+  }
+
   #open(): Page {
     const page: Page = new Page(this.#clock, this.#area, this.#everStored, (init) => this.#answer(init))
-    page.begin(this.#make, this.#plan.overflow, (text, code) => {
-      const sent = this.#sent.get(text)
-      if (sent) this.#ended(sent, code)
+    page.begin(this.#make, this.#plan.overflow, {
+      ended: (text, code) => {
+        const sent = this.#sent.get(text)
+        if (sent) this.#ended(sent, code)
+      },
+      heard: (item) => {
+        if (page === this.#page) this.#react(item)
+      },
     })
     return page
   }
@@ -180,7 +229,8 @@ class Run {
   /** What the end of a page interrupts, and is stored, has not ended. */
   #ended(sent: Sent, end: string): void {
     const isInterrupted = this.#page.isEnding && (end === 'CLOSED' || end === 'UNCERTAIN') && this.#isStored(sent)
-    if (!isInterrupted) sent.end = end
+    if (isInterrupted) sent.told = end
+    else sent.end = end
   }
 
   #isStored({ text }: Sent): boolean {
@@ -199,6 +249,9 @@ class Run {
     page.die()
     for (const sent of this.#sent.values()) {
       if (sent.end !== undefined || this.#isStored(sent)) continue
+      // Given up just before its page ended, and removed just after.
+      sent.end = sent.told
+      if (sent.end !== undefined) continue
       if (orderly) throw new Error(`unaccounted: ${sent.text} did not end with its outbox`)
       if (this.#everStored.has(sent.text)) throw new Error(`lost: ${sent.text} was stored, and is no more`)
       sent.end = 'lost with its page'
@@ -208,6 +261,11 @@ class Run {
   /** The server is well from now on, and everything comes to its end. */
   async #settle(): Promise<void> {
     this.#isHealed = true
+    this.#reaction = undefined
+    if (this.#page.isEnding) {
+      await this.#endPage(true)
+      this.#page = this.#open()
+    }
     this.#page.outbox.resume()
     await this.#clock.advance(2 * 600_000)
     this.#page.check()
@@ -225,15 +283,26 @@ class Run {
     if (lost === 'request') throw new TypeError('fetch failed')
     const key = new Headers(init.headers).get('idempotency-key') ?? ''
     const headers = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
+    if (status === 502 || status === 504 || (status === 409 && retryAfter !== undefined)) {
+      void wait(answersMs).then(() => this.#handle(key, init))
+      return new Response(null, { status, headers })
+    }
+    if (status === 403) return new Response(null, { status })
     const isFinal = status === 200 || status === 400 || status === 422 || (status === 409 && retryAfter === undefined)
     const verdict = this.#verdicts.get(key) ?? status
     if (!this.#verdicts.has(key)) {
-      if (status === 200) this.#effects.push(String(init.body))
-      if (isFinal) this.#verdicts.set(key, status)
+      if (status === 200) this.#handle(key, init)
+      else if (isFinal) this.#verdicts.set(key, status)
     }
     if (answersMs > 0) await wait(answersMs)
     if (lost === 'answer') throw new TypeError('terminated')
     return new Response(null, { status: verdict, headers: verdict === 409 && isFinal ? {} : headers })
+  }
+
+  #handle(key: string, init: RequestInit): void {
+    if (this.#verdicts.has(key)) return
+    this.#verdicts.set(key, 200)
+    this.#effects.push(String(init.body))
   }
 
   #verify(): void {
@@ -296,7 +365,11 @@ class Page {
     return this.#timers.size
   }
 
-  begin(make: MakeOutbox, overflow: 'reject' | 'drop-oldest', ended: (text: string, code: string) => void): void {
+  begin(
+    make: MakeOutbox,
+    overflow: 'reject' | 'drop-oldest',
+    { ended, heard }: { ended(text: string, code: string): void; heard(item: OutboxItem): void },
+  ): void {
     this.#outbox = make({
       overflow,
       maxItems: MAX_ITEMS,
@@ -319,10 +392,13 @@ class Page {
       onState: ({ item }) => {
         if (this.#isDead) return
         this.#look()
-        if (!item?.restored) return
-        this.#restored.add(item.body)
-        if (item.state === 'accepted') ended(item.body, 'accepted')
-        if (item.state === 'failed') ended(item.body, codeOf(item.error))
+        if (!item) return
+        if (item.restored) {
+          this.#restored.add(item.body)
+          if (item.state === 'accepted') ended(item.body, 'accepted')
+          if (item.state === 'failed') ended(item.body, codeOf(item.error))
+        }
+        heard(item)
       },
     })
   }
@@ -375,5 +451,8 @@ class Page {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof SseError ? error.code : String(error)
+  if (!(error instanceof SseError)) return String(error)
+  // Rejected now, and perhaps handled before.
+  const { mayHaveArrived } = (error.cause ?? {}) as Partial<Rejection>
+  return mayHaveArrived ? 'UNCERTAIN' : error.code
 }

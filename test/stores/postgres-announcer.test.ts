@@ -1,6 +1,8 @@
+import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { turn } from '../../src/protocol/clock.js'
 import { PostgresAnnouncer, unpacked } from '../../src/stores/postgres-announcer.js'
+import { PostgresConnections } from '../../src/stores/postgres-connections.js'
 import type { PostgresQuery } from '../../src/stores/postgres-pool.js'
 import { shortHash } from '../../src/stores/postgres-text.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
@@ -14,9 +16,11 @@ function setUp() {
     await new Promise<void>((resolve) => answers.push(resolve))
     return { rows: [], rowCount: 0, command: '' }
   }
-  const connect = () => Promise.reject(new Error('never asked for'))
-  const announcer = new PostgresAnnouncer({ query, connect }, 'hints', () => clock)
+  const client = Object.assign(new EventEmitter(), { query, release: () => {} })
+  const connections = new PostgresConnections({ query, connect: async () => client }, () => clock, 10_000)
+  const announcer = new PostgresAnnouncer(connections, 'hints', () => clock)
   const answer = async () => {
+    await turn()
     answers.shift()?.()
     await turn()
   }
@@ -28,6 +32,7 @@ const at = (head: number) => ({ epoch: 'e', head, tag: head + 100 })
 test('the first hint goes at once; what comes while it is under way and within 5 ms goes together, the newest of each stream', async () => {
   const { clock, sent, answer, announcer } = setUp()
   for (let head = 1; head <= 100; head++) for (const stream of ['a', 'b']) announcer.announce(stream, at(head))
+  await turn()
   expect(sent).toEqual([[`${shortHash('a')}.e.1.101`]])
   await answer()
   announcer.announce('c')

@@ -3,20 +3,15 @@
 import { Pool } from 'pg'
 import { createHub } from '../../src/server/index.js'
 import { postgresStore } from '../../src/stores/postgres.js'
+import { tap } from './postgres-world.js'
 
 const [url, schema, stream = '', mode] = process.argv.slice(2)
-const pool = new Pool({ connectionString: url, max: 4 })
 const dies = mode === 'dies'
-const store = postgresStore({
-  schema,
-  pool: {
-    query(query) {
-      if (dies && query.text.includes('pg_notify(')) process.kill(process.pid, 'SIGKILL')
-      return pool.query(query)
-    },
-    connect: () => pool.connect(),
-  },
+const pool = tap(new Pool({ connectionString: url, max: 4 }), (text) => {
+  if (dies && text.includes('pg_notify(')) process.kill(process.pid, 'SIGKILL')
+  return undefined
 })
+const store = postgresStore({ schema, pool })
 const hub = createHub({ store })
 
 process.on('message', () => {

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { turn } from '../../src/protocol/clock.js'
+import { PostgresConnections } from '../../src/stores/postgres-connections.js'
 import { PostgresListener } from '../../src/stores/postgres-listener.js'
 import type { PostgresPoolClient, PostgresQuery } from '../../src/stores/postgres-pool.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
@@ -35,7 +36,7 @@ function setUp() {
     return client
   }
   const pool = { query: () => Promise.reject(new Error('never asked')), connect }
-  const listener = new PostgresListener(pool, 'hints', {
+  const listener = new PostgresListener(new PostgresConnections(pool, () => clock, 10_000), 'hints', {
     clock: () => clock,
     notified: (payload) => heard.push(payload),
     resumed: () => heard.push('resumed'),

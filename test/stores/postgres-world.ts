@@ -4,6 +4,7 @@ import { systemClock } from '../../src/protocol/clock.js'
 import type { StoreHost } from '../../src/protocol/store.js'
 import {
   type PostgresPool,
+  type PostgresResult,
   type PostgresStore,
   type PostgresStoreOptions,
   postgresStore,
@@ -27,6 +28,18 @@ export async function postgresAnswers(): Promise<boolean> {
 
 const MAX_AGE_MS = 600_000
 const host: StoreHost = { clock: systemClock, maxStreams: 10_000, sealedTtlMs: 86_400_000 }
+
+/** Tells of each statement of a pool, before it is sent; one that is answered is not sent. */
+export function tap(pool: Pool, told: (text: string) => PostgresResult | undefined): Pool {
+  return pool.on('connect', (client) => {
+    const send: (...given: unknown[]) => unknown = client.query.bind(client)
+    const query = (first: string | { text: string }, ...rest: unknown[]) => {
+      const answer = told(typeof first === 'string' ? first : first.text)
+      return answer ? Promise.resolve(answer) : send(first, ...rest)
+    }
+    Object.assign(client, { query })
+  })
+}
 
 interface OpenStore {
   readonly store: PostgresStore
@@ -63,6 +76,10 @@ export class PostgresWorld implements AsyncDisposable {
   open(options: Partial<PostgresStoreOptions> = {}): OpenStore {
     const connection = { connectionString: postgresUrl, application_name: this.application }
     const pool = new Pool({ ...connection, max: 4 }).on('error', () => {})
+    tap(pool, (text) => {
+      const isDropped = this.dropsHints && text.includes('pg_notify(')
+      return isDropped ? { rows: [], rowCount: 0, command: '' } : undefined
+    })
     const store = postgresStore({
       schema: this.schema,
       maxAgeMs: MAX_AGE_MS,
@@ -91,9 +108,9 @@ export class PostgresWorld implements AsyncDisposable {
       if (this.isAway) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
     }
     return {
+      options: pool.options,
       query: async (query) => {
         reach()
-        if (this.dropsHints && query.text.includes('pg_notify(')) return { rows: [], rowCount: 0, command: '' }
         return pool.query(query)
       },
       connect: async () => {

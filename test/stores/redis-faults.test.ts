@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createHub } from '../../src/server/create-hub.js'
 import type { Subscription } from '../../src/server/subscription.js'
 import { redisStore } from '../../src/stores/redis.js'
+import { type VirtualClock, virtualClock } from '../../src/testing/virtual-clock.js'
 import { hasRedisServer, RedisServer } from './redis-servers.js'
 import { ioredis, type MakeClient, nodeRedis, RedisWorld } from './redis-world.js'
 
@@ -119,6 +120,73 @@ describe.skipIf(!hasRedisServer).each(clients)(`a Redis that fails, with %s${why
     }
   })
 
+  test('connections that swallow everything are replaced: publishes, readers and joins go on, without a gap', async () => {
+    await using server = await RedisServer.start()
+    await using world = await RedisWorld.begin(make, server.url)
+    const clock = virtualClock()
+    await using hub = createHub({ store: await world.store(), clock, publishTimeoutMs: 60_000 })
+    await hub.publish('s', data('1'))
+    const reader = await hub.subscribe('s', { from: 'earliest' })
+    expect(await take(reader, 1)).toEqual(['1'])
+    // The connections that the store made for itself break in the same way.
+    for (const text of ['2', '3']) {
+      world.cable.swallow()
+      const swallowed = await meanwhile(clock, world, reasonOf(hub.publish('s', data('swallowed'))))
+      expect(swallowed).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+      await meanwhile(clock, world, publishOnce(hub, text))
+      expect(await meanwhile(clock, world, take(reader, 1))).toEqual([text])
+      const joined = await meanwhile(clock, world, joinOnce(hub, `joined ${text}`))
+      await joined.return?.()
+    }
+    await hub.close()
+    // What is left is the client of the user, and the one that asks.
+    await expect.poll(async () => clientsOf(await server.command('CLIENT', 'LIST')), SOON).toHaveLength(3)
+  })
+
+  test('a connection for subscriptions that swallows everything is replaced, with no publish to notice', async () => {
+    await using server = await RedisServer.start()
+    await using world = await RedisWorld.begin(make, server.url)
+    const clock = virtualClock()
+    const near = await world.store()
+    near.attach?.({ clock, maxStreams: 1, sealedTtlMs: 1 })
+    const hints: (number | undefined)[] = []
+    await near.watch('s', (to) => hints.push(to?.head))
+    world.cable.swallow()
+    const unheard = near.watch('t', () => {})
+    await expect(meanwhile(clock, world, unheard)).rejects.toThrow('did not answer')
+    // The hint that says nothing comes when all is subscribed again.
+    await meanwhile(clock, world, expect.poll(() => hints, SOON).toContain(undefined))
+    const other = redisStore({ client: await world.client(), prefix: world.prefix })
+    await other.append('s', [event('1')])
+    await expect.poll(() => hints, SOON).toContain(1)
+  })
+
+  test('a connection for subscriptions that swallows its first or its last one is replaced, too', async () => {
+    await using server = await RedisServer.start()
+    await using world = await RedisWorld.begin(make, server.url)
+    const clock = virtualClock()
+    const store = await world.store()
+    store.attach?.({ clock, maxStreams: 1, sealedTtlMs: 1 })
+    for (let round = 0; round < 2; round++) {
+      const leave = await meanwhile(
+        clock,
+        world,
+        store.watch('s', () => {}),
+      )
+      if (round === 0) leave()
+      world.cable.swallow()
+      if (round === 1) leave()
+      const unheard = store.watch('t', () => {})
+      await expect(meanwhile(clock, world, unheard)).rejects.toThrow('did not answer')
+      const unwatch = await meanwhile(
+        clock,
+        world,
+        store.watch('t', () => {}),
+      )
+      unwatch()
+    }
+  })
+
   test('a stream that Redis evicted in part is never merged with what comes after', async () => {
     await using server = await RedisServer.start()
     await using world = await RedisWorld.begin(make, server.url)
@@ -148,6 +216,23 @@ describe.skipIf(!hasRedisServer).each(clients)(`a Redis that fails, with %s${why
 const event = (text: string) => ({ event: undefined, data: text, key: undefined })
 const data = (value: string | number) => ({ data: String(value) })
 
+const reasonOf = (promise: Promise<unknown>) => promise.then(String, (error: unknown) => error)
+const clientsOf = (list: unknown) => String(list).trim().split('\n')
+
+/** Lets time pass while something is under way, and Redis answer in between: slower where the machine is. */
+async function meanwhile<T>(clock: VirtualClock, world: RedisWorld, promise: Promise<T>): Promise<T> {
+  let isOver = false
+  const over = () => {
+    isOver = true
+  }
+  promise.then(over, over)
+  while (!isOver) {
+    await clock.advance(250)
+    for (let n = 0; n < 5; n++) await world.admin.ping()
+  }
+  return promise
+}
+
 async function take(reader: Subscription, count: number): Promise<string[]> {
   const texts: string[] = []
   while (texts.length < count) {
@@ -157,6 +242,16 @@ async function take(reader: Subscription, count: number): Promise<string[]> {
     )
   }
   return texts
+}
+
+async function joinOnce(hub: ReturnType<typeof createHub>, stream: string): Promise<Subscription> {
+  for (;;) {
+    try {
+      return await hub.subscribe(stream)
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
 }
 
 /** Publishes as soon as the store takes it; a key makes it one event, however often it was tried. */

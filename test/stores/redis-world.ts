@@ -93,6 +93,11 @@ export class Cable implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** What is connected stays so, and nothing comes through any more. New connections work. */
+  swallow(): void {
+    for (const socket of this.#sockets) socket.unpipe().resume()
+  }
+
   mend(target?: string): void {
     if (target) this.target = new URL(target)
     this.#isCut = false

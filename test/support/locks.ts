@@ -16,7 +16,8 @@ export class Locks {
   request(name: string, options: LockOptions, run: (lock: Lock | null) => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const request = { name, run, end: resolve }
-      if (options.ifAvailable && this.#held.has(name)) return void Promise.resolve(run(null)).then(resolve, reject)
+      const isTaken = this.#held.has(name) || this.#queue.some((each) => each.name === name)
+      if (options.ifAvailable && isTaken) return void Promise.resolve(run(null)).then(resolve, reject)
       this.#queue.push(request)
       options.signal?.addEventListener('abort', () => {
         if (!this.#queue.includes(request)) return
