@@ -74,6 +74,18 @@ describe('the same with the hub in a Durable Object, in', options, () => {
   }
 })
 
+describe('a SQLite store over `node:sqlite` is what a store must be, in', options, () => {
+  for (const runtime of runtimes.filter(({ name }) => name === 'Node')) {
+    test(titleOf(runtime), async (context) => {
+      skipWithout(runtime, context)
+      const { stdout } = await run(runtime.program, ['node-sqlite.mjs'], { cwd: consumer.folder, timeout: LIMIT_MS })
+      const { passed, failed } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}')
+      expect(failed).toEqual([])
+      expect(passed).toBeGreaterThan(40)
+    })
+  }
+})
+
 test('the README names each runtime with its version', () => {
   const rows = readFileSync('README.md', 'utf8').split('\n')
   const unnamed = runtimes.filter(
