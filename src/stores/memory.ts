@@ -71,6 +71,7 @@ class MemoryStore implements EventStore {
   attach(host: StoreHost): () => void {
     this.#hosts.add(host)
     this.#clock = host.clock
+    this.#now = undefined
     this.#maxStreams = host.maxStreams
     this.#sealedTtlMs = host.sealedTtlMs
     this.#sweepLater()

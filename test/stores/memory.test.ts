@@ -205,3 +205,15 @@ test('the options of a store are checked', () => {
     expect(() => memoryStore(wrong)).toThrow(`\`${name}\``)
   }
 })
+
+test('an event has the time of the hub that attached last, also within the turn in which it did', async () => {
+  const store = memoryStore({ maxAgeMs: 1_000 })
+  const clock = virtualClock()
+  await using earlier = createHub({ store })
+  const before = earlier.publish('s', { data: 'by the clock of the system' })
+  await using hub = createHub({ store, clock })
+  const after = hub.publish('t', { data: 'by a clock of its own' })
+  await Promise.all([before, after])
+  await clock.advance(1_001)
+  expect((await hub.read('t')).items).toEqual([])
+})
