@@ -79,6 +79,8 @@ export class RedisServer implements AsyncDisposable {
   }
 }
 
+const JOIN_MS = 15_000
+
 /** Three masters that share the slots. */
 export class RedisCluster implements AsyncDisposable {
   readonly nodes: readonly RedisServer[]
@@ -87,17 +89,34 @@ export class RedisCluster implements AsyncDisposable {
     this.nodes = nodes
   }
 
+  /** A port that was free may be somebody else's by the time a server binds it, and then the nodes never meet: begin anew. */
   static async start(...args: string[]): Promise<RedisCluster> {
-    const nodes: RedisServer[] = []
+    for (let tries = 1; ; tries++) {
+      const nodes: RedisServer[] = []
+      try {
+        return await RedisCluster.#join(nodes, args)
+      } catch (error) {
+        await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))
+        if (tries === 3) throw error
+      }
+    }
+  }
+
+  static async #join(nodes: RedisServer[], args: string[]): Promise<RedisCluster> {
     for (let n = 0; n < 3; n++) {
       const bus = String(await freePort())
       nodes.push(await RedisServer.start('--cluster-enabled', 'yes', '--cluster-port', bus, ...args))
     }
-    const cluster = new RedisCluster(nodes)
     const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
-    await promisify(execFile)('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'])
-    for (const node of nodes) while (!String(await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok'));
-    return cluster
+    const create = ['--cluster', 'create', ...addresses, '--cluster-yes']
+    await promisify(execFile)('redis-cli', create, { timeout: JOIN_MS })
+    const late = performance.now() + JOIN_MS
+    for (const node of nodes) {
+      while (!String(await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')) {
+        if (performance.now() > late) throw new Error('The nodes of the cluster did not agree in time')
+      }
+    }
+    return new RedisCluster(nodes)
   }
 
   get urls(): string[] {
