@@ -2,13 +2,13 @@ import { GAP, gapData } from '../protocol/control.js'
 import { type Cursor, formatCursor, type Place } from '../protocol/cursor.js'
 import { encodeChecked, encodeEvent } from '../protocol/encode.js'
 import type { StoredEvent } from '../protocol/store.js'
-import { chunkOf, payloadOf } from './chunk.js'
+import { chunkOf, chunkOfText, payloadOf } from './chunk.js'
 
 /** The most bytes that one write hands to a socket, unless a single frame is larger. */
 export const MAX_BLOCK_BYTES = 64 * 1024
 
-const encoder = new TextEncoder()
 const LF = 10
+const NONE: Block[] = []
 
 /**
  * A run of consecutive frames, encoded once and shared by every connection that writes it. It knows
@@ -25,14 +25,14 @@ export class Block {
   /** The same as one chunk of HTTP/1.1, for those who write to the socket itself. */
   readonly chunk: Uint8Array
 
-  constructor(epoch: string, after: number, afterTag: number, tags: readonly number[], bytes: Uint8Array) {
+  constructor(epoch: string, after: number, afterTag: number, tags: readonly number[], chunk: Uint8Array) {
     this.epoch = epoch
     this.after = after
     this.afterTag = afterTag
     this.tags = tags
     this.end = { epoch, offset: after + tags.length, tag: tags.at(-1) ?? afterTag }
-    this.chunk = chunkOf(bytes)
-    this.bytes = payloadOf(this.chunk, bytes.length)
+    this.chunk = chunk
+    this.bytes = payloadOf(chunk)
   }
 
   /** The place of the last frame: one object for all who stand there. */
@@ -105,7 +105,7 @@ export class BlockBuilder implements Place {
   }
 
   #take(frame: string, tag: number): Block[] {
-    const complete = this.#text.length + frame.length > MAX_BLOCK_BYTES ? this.take() : []
+    const complete = this.#text.length + frame.length > MAX_BLOCK_BYTES ? this.take() : NONE
     this.#text += frame
     this.#tags.push(tag)
     return complete
@@ -113,8 +113,8 @@ export class BlockBuilder implements Place {
 
   /** The blocks of what was added since the last take. */
   take(): Block[] {
-    if (this.empty) return []
-    const blocks = split(new Block(this.epoch, this.#after, this.#afterTag, this.#tags, encoder.encode(this.#text)))
+    if (this.empty) return NONE
+    const blocks = split(new Block(this.epoch, this.#after, this.#afterTag, this.#tags, chunkOfText(this.#text)))
     this.#after += this.#tags.length
     this.#afterTag = this.#tags.at(-1) ?? this.#afterTag
     this.#tags = []
@@ -129,8 +129,8 @@ function split(block: Block): Block[] {
   if (bytes.length <= MAX_BLOCK_BYTES || tags.length === 1) return [block]
   const half = tags.length >> 1
   const border = frameEnd(bytes, half)
-  const left = new Block(epoch, after, afterTag, tags.slice(0, half), bytes.subarray(0, border))
-  const right = new Block(epoch, after + half, left.end.tag, tags.slice(half), bytes.subarray(border))
+  const left = new Block(epoch, after, afterTag, tags.slice(0, half), chunkOf(bytes.subarray(0, border)))
+  const right = new Block(epoch, after + half, left.end.tag, tags.slice(half), chunkOf(bytes.subarray(border)))
   return [...split(left), ...split(right)]
 }
 

@@ -49,9 +49,7 @@ export class Publisher {
     input: readonly PublishEvent[],
     options?: PublishOptions,
   ): Published[] | Promise<Published[]> {
-    const events: AppendEvent[] = []
-    for (const event of input) events.push(prepare(event, this.#options.maxFrameBytes))
-    return this.append(stream, events, options)
+    return this.append(stream, prepareAll(input, this.#options.maxFrameBytes), options)
   }
 
   /** Publishes what is checked already: a gap record, too. */
@@ -100,8 +98,7 @@ export class Publisher {
     bytes: number,
     options: PublishOptions | undefined,
   ): Published[] {
-    const published: Published[] = []
-    for (const place of places) published.push({ cursor: formatCursor(place), duplicate: place.duplicate })
+    const published = publishedAt(places)
     // What is in the user's own transaction is not there yet, and may never be: the store hints at it once it is.
     if (options?.transaction === undefined) this.#options.stored(stream, events, places, published)
     this.#options.diagnostics.published(stream, published, bytes)
@@ -165,4 +162,24 @@ export class Publisher {
     )
     return this.#turn
   }
+}
+
+// There is mostly one. An array that begins with it is made in less time and room than one that grows from nothing,
+// or by `map`, which needs a closure: together a tenth of a publish.
+
+function prepareAll(input: readonly PublishEvent[], maxFrameBytes: number): AppendEvent[] {
+  if (input.length === 0) return []
+  const events = [prepare(input[0] as PublishEvent, maxFrameBytes)]
+  for (let at = 1; at < input.length; at++) events.push(prepare(input[at] as PublishEvent, maxFrameBytes))
+  return events
+}
+
+function publishedAt(places: readonly Appended[]): Published[] {
+  const published = [toPublished(places[0] as Appended)]
+  for (let at = 1; at < places.length; at++) published.push(toPublished(places[at] as Appended))
+  return published
+}
+
+function toPublished(place: Appended): Published {
+  return { cursor: formatCursor(place), duplicate: place.duplicate }
 }

@@ -1,4 +1,4 @@
-import { randomEpoch, randomTag } from '../protocol/cursor.js'
+import { randomEpoch } from '../protocol/cursor.js'
 import type { AppendEvent, Appended, Page, ReadOptions, StoredEvent, StreamView } from '../protocol/store.js'
 
 /** What one stream may hold. */
@@ -15,7 +15,10 @@ export class MemoryLog {
   readonly #events: (string | undefined)[] = []
   readonly #tags: number[] = []
   readonly #times: number[] = []
+  /** Of those that were not measured yet: the most that they can take. */
   readonly #sizes: number[] = []
+  /** How many entries are measured, from the beginning of the columns. */
+  #measured = 0
   /** How many entries at the beginning of the columns are trimmed but not cut off yet. */
   #trimmed = 0
   /** The offset of the first entry of the columns. */
@@ -24,6 +27,7 @@ export class MemoryLog {
   #headTag = 0
   #keys: Map<string, number> | undefined
   #keyOf: Map<number, string> | undefined
+  /** What is held, or more: never less. */
   bytes = 0
   sealedUntil = Number.POSITIVE_INFINITY
 
@@ -43,15 +47,23 @@ export class MemoryLog {
     if (!this.sealed) this.sealedUntil = until
   }
 
-  append({ event, data, key }: AppendEvent, now: number): Appended {
+  /** @param tag - tells this log from another that continues the same place; those of one turn may share it. */
+  append(events: readonly AppendEvent[], now: number, tag: number): Appended[] {
+    if (events.length === 0) return []
+    // There is mostly one, and an array that begins with it is made faster than one that grows from nothing.
+    const places = [this.#append(events[0] as AppendEvent, now, tag)]
+    for (let at = 1; at < events.length; at++) places.push(this.#append(events[at] as AppendEvent, now, tag))
+    return places
+  }
+
+  #append({ event, data, key }: AppendEvent, now: number, tag: number): Appended {
     const { epoch } = this
     const known = key === undefined ? undefined : this.#keys?.get(key)
     if (known !== undefined) {
       return { epoch, offset: known, tag: this.#tags[known - this.#base] ?? 0, duplicate: true, previousTag: 0 }
     }
-    const tag = randomTag()
     const previousTag = this.#headTag
-    const size = utf8Length(data) + (event === undefined ? 0 : utf8Length(event))
+    const size = MOST_BYTES * (event === undefined ? data.length : data.length + event.length)
     this.#data.push(data)
     this.#events.push(event)
     this.#tags.push(tag)
@@ -69,6 +81,18 @@ export class MemoryLog {
     return { epoch, first, firstTag: this.#firstTag, head, headTag: this.#headTag, sealed }
   }
 
+  /** Measures what is not measured yet. Not done for each event: it took a fifth of all that a publish takes. */
+  measure(): void {
+    for (let at = Math.max(this.#measured, this.#trimmed); at < this.#sizes.length; at++) {
+      const event = this.#events[at]
+      const size = utf8Length(this.#data[at] ?? '') + (event === undefined ? 0 : utf8Length(event))
+      this.bytes -= (this.#sizes[at] ?? 0) - size
+      this.#sizes[at] = size
+    }
+    this.#measured = this.#sizes.length
+  }
+
+  /** Measure it first. */
   page(offset: number, { limit, maxBytes = Number.POSITIVE_INFINITY }: ReadOptions): Page {
     const events: StoredEvent[] = []
     let bytes = 0
@@ -83,6 +107,7 @@ export class MemoryLog {
   }
 
   trim({ maxEvents, maxBytes, maxAgeMs }: Limits, now: number): void {
+    if (this.bytes > maxBytes) this.measure()
     while (
       this.first <= this.head &&
       (this.head - this.first >= maxEvents ||
@@ -117,6 +142,7 @@ export class MemoryLog {
     for (const column of [this.#data, this.#events, this.#tags, this.#times, this.#sizes])
       column.splice(0, this.#trimmed)
     this.#base += this.#trimmed
+    this.#measured = Math.max(0, this.#measured - this.#trimmed)
     this.#trimmed = 0
   }
 
@@ -133,6 +159,9 @@ export class MemoryLog {
     return offset >= this.first && offset <= this.head ? this.#tags[offset - this.#base] : undefined
   }
 }
+
+/** The most that one character takes as UTF-8. */
+const MOST_BYTES = 3
 
 const encoder = new TextEncoder()
 declare const Buffer: { byteLength(text: string): number } | undefined

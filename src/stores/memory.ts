@@ -1,4 +1,5 @@
 import { type Clock, nextTurn, systemClock } from '../protocol/clock.js'
+import { randomTag } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
 import { bound, duration } from '../protocol/options.js'
 import type {
@@ -48,6 +49,14 @@ export function memoryStore(options: MemoryStoreOptions = {}): EventStore {
   )
 }
 
+/** What the events of one turn of the loop share: to make it for each took as long as to store it. */
+interface Turn {
+  now: number
+  readonly tag: number
+  /** The streams that have new events: hinted at with the first of them, and when the turn is over. */
+  readonly moved: Set<string>
+}
+
 class MemoryStore implements EventStore {
   readonly #limits: Limits
   readonly #maxTotalBytes: number
@@ -60,7 +69,7 @@ class MemoryStore implements EventStore {
   #sealedTtlMs = 86_400_000
   #bytes = 0
   #newest: MemoryLog | undefined
-  #now: number | undefined
+  #turn: Turn | undefined
   #cancelSweep: (() => void) | undefined
 
   constructor(limits: Limits, maxTotalBytes: number) {
@@ -71,7 +80,7 @@ class MemoryStore implements EventStore {
   attach(host: StoreHost): () => void {
     this.#hosts.add(host)
     this.#clock = host.clock
-    this.#now = undefined
+    if (this.#turn) this.#turn.now = host.clock.now()
     this.#maxStreams = host.maxStreams
     this.#sealedTtlMs = host.sealedTtlMs
     this.#sweepLater()
@@ -85,16 +94,18 @@ class MemoryStore implements EventStore {
     const log = this.#log(stream)
     if (log.sealed)
       throw new SseError('SEALED', `The stream ${JSON.stringify(stream)} is sealed and takes no more events.`)
-    const now = this.#present()
+    const { now, tag, moved } = this.#present()
     this.#bytes -= log.bytes
-    const places: Appended[] = []
-    for (const event of events) places.push(log.append(event, now))
+    const places = log.append(events, now, tag)
     log.trim(this.#limits, now)
     this.#bytes += log.bytes
     this.#use(stream, log)
     this.#trimTotal(log)
     this.#sweepLater()
-    this.#hint(stream, log)
+    if (!moved.has(stream)) {
+      moved.add(stream)
+      this.#hint(stream)
+    }
     return places
   }
 
@@ -109,6 +120,7 @@ class MemoryStore implements EventStore {
     const log = this.#logs.get(stream)
     if (!log) return null
     this.#trim(log)
+    this.#measure(log)
     return log.page(offset, options)
   }
 
@@ -137,15 +149,19 @@ class MemoryStore implements EventStore {
     this.#cancelSweep = undefined
   }
 
-  /** The time, asked for once a turn: for each event it took as long as all columns together. */
-  #present(): number {
-    if (this.#now === undefined) {
-      this.#now = this.#clock.now()
-      nextTurn(() => {
-        this.#now = undefined
-      })
-    }
-    return this.#now
+  /** What the events of this turn of the loop have in common. */
+  #present(): Turn {
+    this.#turn ??= this.#begin()
+    return this.#turn
+  }
+
+  #begin(): Turn {
+    const turn: Turn = { now: this.#clock.now(), tag: randomTag(), moved: new Set() }
+    nextTurn(() => {
+      this.#turn = undefined
+      for (const stream of turn.moved) this.#hint(stream)
+    })
+    return turn
   }
 
   /** The log of `stream`, begun if need be. */
@@ -154,14 +170,14 @@ class MemoryStore implements EventStore {
     if (present) return present
     if (this.#logs.size >= this.#maxStreams) this.#makeRoom()
     const log = new MemoryLog()
-    this.#logs.set(stream, log)
-    this.#newest = log
+    this.#use(stream, log)
     return log
   }
 
   /** The one used last comes last. */
   #use(stream: string, log: MemoryLog): void {
     if (log === this.#newest) return
+    if (this.#newest) this.#measure(this.#newest)
     this.#newest = log
     this.#logs.delete(stream)
     this.#logs.set(stream, log)
@@ -203,6 +219,9 @@ class MemoryStore implements EventStore {
   }
 
   #trimTotal(newest: MemoryLog): void {
+    if (this.#bytes <= this.#maxTotalBytes) return
+    // The others are measured.
+    this.#measure(newest)
     for (const log of this.#logs.values()) {
       if (this.#bytes <= this.#maxTotalBytes || log === newest) return
       this.#bytes -= log.bytes
@@ -210,9 +229,16 @@ class MemoryStore implements EventStore {
     }
   }
 
-  #hint(stream: string, log: MemoryLog): void {
+  #measure(log: MemoryLog): void {
+    this.#bytes -= log.bytes
+    log.measure()
+    this.#bytes += log.bytes
+  }
+
+  #hint(stream: string): void {
+    const log = this.#logs.get(stream)
     const hints = this.#hints.get(stream)
-    if (!hints) return
+    if (!log || !hints) return
     const to = { epoch: log.epoch, head: log.head }
     for (const hint of hints) hint(to)
   }

@@ -60,6 +60,19 @@ test('maxTotalBytes takes from the stream that was longest unused', async () => 
   expect(counts).toEqual([11, 0, 10])
 })
 
+test('maxTotalBytes counts what is held, whatever was read or published in between', async () => {
+  await using it = setUp({ maxTotalBytes: 1_000 })
+  for (let n = 0; n < 10; n++) {
+    for (const stream of n % 2 ? ['a', 'b'] : ['b', 'a']) {
+      await it.hub.publish(stream, { data: 'ä'.repeat(25) })
+      await kept(it.hub, stream)
+    }
+  }
+  expect([await kept(it.hub, 'a'), await kept(it.hub, 'b')].map(({ length }) => length)).toEqual([10, 10])
+  await it.hub.publish('c', { data: 'x' })
+  expect((await kept(it.hub, 'a')).length + (await kept(it.hub, 'b')).length).toBe(10)
+})
+
 test('offsets are dense and never used twice, whatever is trimmed', async () => {
   await using it = setUp({ maxEvents: 3, maxAgeMs: 1_000 })
   await publishMany(it.hub, 's', 10)
