@@ -23,11 +23,11 @@ export interface Piped {
 
 /** What a pipe does to its stream. */
 export interface PipeTarget {
-  publish(event: PublishEvent): Promise<Cursor>
+  publish(event: PublishEvent): Promise<{ readonly cursor: Cursor }>
   record(gap: { event: string; data: string }): Promise<unknown>
   seal(): Promise<void>
-  /** Resolves when no connection is `maxLead` events behind. */
-  room(maxLead: number, signal: AbortSignal | undefined): Promise<void>
+  /** What to wait for until no connection is `maxLead` events behind. */
+  room(maxLead: number, signal: AbortSignal | undefined): Promise<void> | undefined
 }
 
 /**
@@ -50,10 +50,11 @@ export async function pipe(
   let count = 0
   try {
     for (;;) {
-      if (maxLead !== Number.POSITIVE_INFINITY) await target.room(maxLead, signal)
+      const room = maxLead === Number.POSITIVE_INFINITY ? undefined : target.room(maxLead, signal)
+      if (room) await room
       const result = await unlessAborted(iterator.next(), signal)
       if (result.done) break
-      cursor = await target.publish(result.value)
+      cursor = (await target.publish(result.value)).cursor
       count++
     }
   } catch (error) {

@@ -1,5 +1,5 @@
 import type { Place } from '../protocol/cursor.js'
-import type { StreamView } from '../protocol/store.js'
+import type { Moved } from './hints.js'
 
 /** Told when there may be something new, or when the place that a reader holds is no longer true. */
 export interface TailReader {
@@ -36,14 +36,18 @@ export class Readers {
   }
 
   /** How many events the slowest reader is behind. */
-  behind({ epoch, head }: StreamView): number {
+  behind({ epoch, head }: Moved): number {
     let most = 0
     for (const { place } of this.#readers) if (place?.epoch === epoch) most = Math.max(most, head - place.offset)
     return most
   }
 
-  /** Waits while `isFull`, looking again whenever a reader has moved; an aborted `signal` ends the wait. */
-  async room(isFull: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+  /** What to wait for while `isFull`, if it is: looks again whenever a reader has moved; an aborted `signal` ends the wait. */
+  room(isFull: () => boolean, signal: AbortSignal | undefined): Promise<void> | undefined {
+    return isFull() ? this.#wait(isFull, signal) : undefined
+  }
+
+  async #wait(isFull: () => boolean, signal: AbortSignal | undefined): Promise<void> {
     while (isFull() && signal?.aborted !== true) {
       await new Promise<void>((resolve) => {
         const look = () => {

@@ -153,10 +153,10 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     named('stream', stream)
     return pipe(
       {
-        publish: async (event) => (await this.publish(stream, event)).cursor,
+        publish: (event) => this.publish(stream, event),
         record: (gap) => this.#append(stream, { ...gap, key: undefined }),
         seal: () => this.seal(stream),
-        room: async (maxLead, signal) => this.#tails.get(stream)?.room(maxLead, signal),
+        room: (maxLead, signal) => this.#tails.get(stream)?.room(maxLead, signal),
       },
       events,
       options,

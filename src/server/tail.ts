@@ -85,9 +85,9 @@ export class Tail {
     return this.#readers.size
   }
 
-  /** Resolves when no reader is `maxLead` events behind, or `signal` is aborted. */
-  room(maxLead: number, signal: AbortSignal | undefined): Promise<void> {
-    return this.#readers.room(() => this.#phase === 'live' && this.#readers.behind(this.view) >= maxLead, signal)
+  /** What to wait for until no reader is `maxLead` events behind, or `signal` is aborted. */
+  room(maxLead: number, signal: AbortSignal | undefined): Promise<void> | undefined {
+    return this.#readers.room(() => this.#phase === 'live' && this.#readers.behind(this.#known) >= maxLead, signal)
   }
 
   /** A reader has moved: producers that wait for it look again. */
