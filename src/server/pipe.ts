@@ -51,7 +51,7 @@ export async function pipe(
   try {
     for (;;) {
       const room = maxLead === Number.POSITIVE_INFINITY ? undefined : target.room(maxLead, signal)
-      if (room) await room
+      if (room !== undefined) await room
       const result = await unlessAborted(iterator.next(), signal)
       if (result.done) break
       cursor = (await target.publish(result.value)).cursor

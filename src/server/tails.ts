@@ -21,6 +21,8 @@ export interface TailsOptions {
 export class Tails {
   readonly #options: TailsOptions
   readonly #tails = new Map<string, Tail>()
+  /** The one that was asked for last. */
+  #last: Tail | undefined
   /** Tails without readers whose source stays joined for a while; the one that waited longest comes first. */
   readonly #idle = new Set<Tail>()
   readonly #linger: Deadlines<Tail>
@@ -36,7 +38,9 @@ export class Tails {
   }
 
   get(stream: string): Tail | undefined {
-    return this.#tails.get(stream)
+    // Mostly the same as before, and this is asked for with every event.
+    if (this.#last?.stream !== stream) this.#last = this.#tails.get(stream)
+    return this.#last
   }
 
   /** The tail of `stream`, begun if need be. Add a reader to it at once. @throws SseError `OVERLOADED`. */
@@ -87,6 +91,7 @@ export class Tails {
 
   #drop(tail: Tail): Promise<void> | undefined {
     if (this.#tails.get(tail.stream) === tail) this.#tails.delete(tail.stream)
+    if (this.#last === tail) this.#last = undefined
     this.#idle.delete(tail)
     this.#linger.delete(tail)
     return tail.close()
