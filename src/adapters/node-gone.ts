@@ -8,29 +8,32 @@ export function isGone(res: ServerResponse | Http2ServerResponse): boolean {
   return res.destroyed || res.socket?.destroyed === true
 }
 
-/**
- * Calls `gone` when a response is over. On the response, for a request closes when its body was read. Returns what
- * ends the listening.
- */
+/** Calls `gone` when a response is over. On the response, for a request closes when its body was read. */
 export function onGone(
   req: IncomingMessage | Http2ServerRequest,
   res: ServerResponse | Http2ServerResponse,
   gone: () => void,
-): () => void {
+): void {
   res.on('close', gone)
   // A response that is queued behind another one on its connection has no socket yet, and when the connection
   // breaks it is never told.
-  const forget = 'stream' in res || res.socket ? undefined : onSocketGone(req.socket as Socket, gone)
-  return () => {
-    res.off('close', gone)
-    forget?.()
-  }
+  if (!('stream' in res) && !res.socket) onSocketGone(req.socket as Socket, gone)
+}
+
+/** Ends what `onGone` began. */
+export function offGone(
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  gone: () => void,
+): void {
+  res.off('close', gone)
+  if (!('stream' in res)) queued.get(req.socket as Socket)?.delete(gone)
 }
 
 /** One listener serves all the responses that are queued on a socket. */
 const queued = new WeakMap<Socket, Set<() => void>>()
 
-function onSocketGone(socket: Socket, gone: () => void): () => void {
+function onSocketGone(socket: Socket, gone: () => void): void {
   if (socket.destroyed) queueMicrotask(gone)
   let all = queued.get(socket)
   if (!all) {
@@ -42,5 +45,4 @@ function onSocketGone(socket: Socket, gone: () => void): () => void {
     })
   }
   all.add(gone)
-  return () => all.delete(gone)
 }

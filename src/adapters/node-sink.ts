@@ -3,45 +3,42 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import { chunkOf } from '../server/chunk.js'
 import type { Sink, SinkListener } from '../server/sink.js'
-import { isGone, onGone } from './node-gone.js'
+import { isGone, offGone, onGone } from './node-gone.js'
 
-/** A response of Node's whose head was sent. */
+/** A response of Node's whose head was sent. There are many of them, and most are idle: it holds little, and listens little. */
 export class NodeSink implements Sink {
   readonly #res: ServerResponse
   readonly #req: IncomingMessage | Http2ServerRequest
-  readonly #flush: (() => void) | undefined
   readonly #socket: Socket | undefined
+  /** Bound, which is half the size of a closure and what it closes over. */
+  readonly #gone = this.#over.bind(this)
+  #listener: SinkListener | undefined
+  #drained: (() => void) | undefined
 
   constructor(req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse) {
     this.#req = req
     // The two classes share all that is used here; only their declared overloads differ.
     this.#res = res as ServerResponse
-    this.#flush = flushOf(res)
     this.#socket = socketOf(this.#res)
   }
 
   bind(listener: SinkListener): void {
     const res = this.#res
-    const socket = this.#socket
-    const drained = () => listener.drained()
-    // Whoever is written to says when there is room.
-    if (socket) socket.on('drain', drained)
-    else res.on('drain', drained)
+    this.#listener = listener
     // Without a listener, an error of a dying socket would end the process; `close` follows it.
     res.on('error', ignore)
-    const forget = onGone(this.#req, res, () => {
-      forget()
-      if (socket) socket.off('drain', drained)
-      else res.off('drain', drained)
-      listener.closed()
-    })
+    onGone(this.#req, res, this.#gone)
     if (isGone(res)) listener.closed()
   }
 
   write(bytes: Uint8Array, chunk?: Uint8Array): boolean {
-    if (this.#socket) return this.#socket.write(chunk ?? chunkOf(bytes))
-    const room = this.#res.write(bytes)
-    this.#flush?.()
+    let room: boolean
+    if (this.#socket) room = this.#socket.write(chunk ?? chunkOf(bytes))
+    else {
+      room = this.#res.write(bytes)
+      flush(this.#res)
+    }
+    if (!room) this.#awaitDrain()
     return room
   }
 
@@ -51,6 +48,25 @@ export class NodeSink implements Sink {
 
   destroy(): void {
     this.#res.destroy()
+  }
+
+  /** Most connections never fill up. */
+  #awaitDrain(): void {
+    const listener = this.#listener
+    if (this.#drained || !listener) return
+    this.#drained = () => listener.drained()
+    // Whoever is written to says when there is room.
+    const target = this.#socket ?? this.#res
+    target.on('drain', this.#drained)
+  }
+
+  #over(): void {
+    offGone(this.#req, this.#res, this.#gone)
+    if (this.#drained) {
+      const target = this.#socket ?? this.#res
+      target.off('drain', this.#drained)
+    }
+    this.#listener?.closed()
   }
 }
 
@@ -70,10 +86,10 @@ function socketOf(res: ServerResponse): Socket | undefined {
   return res.socket ?? undefined
 }
 
-/** What a compressing middleware adds to a response, without which it holds small writes back. */
-function flushOf(res: object): (() => void) | undefined {
+/** Sends what a compressing middleware would hold back of a small write. */
+function flush(res: object): void {
   // Its own: what Node's responses inherit by that name is deprecated, and warns.
-  if (!Object.hasOwn(res, 'flush')) return undefined
+  if (!Object.hasOwn(res, 'flush')) return
   const { flush } = res as { flush?: unknown }
-  return typeof flush === 'function' ? () => void flush.call(res) : undefined
+  if (typeof flush === 'function') flush.call(res)
 }

@@ -64,6 +64,10 @@ function hubBridge<Context>(hub: Hub, options: StreamOptions<Context>): WebBridg
     if (plan.kind === 'answer') {
       return new Response(plan.body === '' ? null : plan.body, { status: plan.status, headers: endToEnd(plan.headers) })
     }
+    if (request.signal.aborted) {
+      plan.abandon()
+      return gone()
+    }
     const sink = new WebSink(request)
     plan.start(sink)
     return new Response(sink.readable, { headers: endToEnd(plan.headers) })

@@ -1,7 +1,7 @@
 import type { Clock } from '../protocol/clock.js'
 import { type EndReason, encodeEnd } from '../protocol/control.js'
 import { Deadlines } from './deadlines.js'
-import { type Beating, Heartbeats, type Pulse } from './heartbeat.js'
+import { Heartbeats, Pulse } from './heartbeat.js'
 import type { Sink, SinkListener } from './sink.js'
 
 /** Why a connection is over. `poll`: it was a poll, and is answered. */
@@ -35,10 +35,14 @@ export class Schedule {
     this.heartbeats = new Heartbeats(options.clock, options.heartbeatMs, options.heartbeatAs, options.heartbeatPadBytes)
     this.deadlines = new Deadlines(options.clock, options.writeTimeoutMs, (late) => late.timedOut())
   }
+
+  /** Whole milliseconds since it began. */
+  now(): number {
+    return this.heartbeats.now()
+  }
 }
 
 const encoder = new TextEncoder()
-const NOTHING = new Uint8Array(0)
 
 /**
  * One open response: whether it has room, since when it is idle, and why it ended.
@@ -46,15 +50,13 @@ const NOTHING = new Uint8Array(0)
  * A blocked episode runs from a write that returned false to the drain; one that outlasts the write
  * deadline destroys the response. Nothing else ever cuts a slow reader.
  */
-export class Connection implements Beating, SinkListener {
+export class Connection extends Pulse implements SinkListener {
   readonly id = unguessable()
   readonly #sink: Sink
   readonly #schedule: Schedule
   readonly #feed: Feed
-  #pulse: Pulse | undefined
-  #phase: 'open' | 'ending' | 'closed' = 'open'
-  #goodbye: Uint8Array | undefined
-  #started = false
+  /** `ending`: the peer has no room yet for the words of the end. `ended`: they are said. */
+  #phase: 'new' | 'open' | 'ending' | 'ended' | 'closed' = 'new'
   /** An end that was called for before the first frame was written. */
   #earlyEnd: Reason | undefined
   #abort: AbortController | undefined
@@ -63,17 +65,18 @@ export class Connection implements Beating, SinkListener {
   idleSince: number
 
   constructor(sink: Sink, schedule: Schedule, feed: Feed) {
+    super()
     this.#sink = sink
     this.#schedule = schedule
     this.#feed = feed
-    this.idleSince = schedule.clock.now()
+    this.idleSince = schedule.now()
   }
 
   /** Begins to listen and to beat, writes `first` and lets the feed fill the room that is left. */
   start(first: string): void {
-    if (!this.open) return
-    this.#started = true
-    this.#pulse = this.#schedule.heartbeats.add(this)
+    if (this.#phase !== 'new') return
+    this.#phase = 'open'
+    this.#schedule.heartbeats.add(this)
     this.#sink.bind(this)
     if (this.open) this.write(encoder.encode(first))
     if (this.#earlyEnd) this.end(this.#earlyEnd)
@@ -82,7 +85,7 @@ export class Connection implements Beating, SinkListener {
 
   /** Whether frames may be written. */
   get open(): boolean {
-    return this.#phase === 'open'
+    return this.#phase === 'open' || this.#phase === 'new'
   }
 
   get reason(): Reason | undefined {
@@ -101,7 +104,7 @@ export class Connection implements Beating, SinkListener {
   /** Writes whole frames, with the chunk they make if that is at hand. Returns whether there is room for more. */
   write(bytes: Uint8Array, chunk?: Uint8Array): boolean {
     if (!this.open) return false
-    this.idleSince = this.#schedule.clock.now()
+    this.idleSince = this.#schedule.now()
     if (this.#sink.write(bytes, chunk)) return !this.blocked
     if (this.open) {
       this.blocked = true
@@ -110,8 +113,8 @@ export class Connection implements Beating, SinkListener {
     return false
   }
 
-  beat(frame: Uint8Array): void {
-    this.write(frame)
+  beat(frame: Uint8Array, chunk: Uint8Array): void {
+    this.write(frame, chunk)
   }
 
   skip(): void {
@@ -127,25 +130,22 @@ export class Connection implements Beating, SinkListener {
     if (this.#phase === 'closed') return
     this.blocked = false
     this.#schedule.deadlines.delete(this)
-    this.idleSince = this.#schedule.clock.now()
+    this.idleSince = this.#schedule.now()
     // Also when the end is near: who waits for what was written may go on.
     this.#feed.pump()
-    if (this.#goodbye && !this.blocked) this.#sayGoodbye(this.#goodbye)
+    if (this.#phase === 'ending' && !this.blocked) this.#sayGoodbye()
   }
 
   /** Ends the response in order, saying why, once the peer has room for it. */
   end(reason: Reason): void {
     if (!this.open) return
-    if (!this.#started) {
+    if (this.#phase === 'new') {
       this.#earlyEnd ??= reason
       return
     }
     this.#phase = 'ending'
     this.#reason = reason
-    // The end of a poll is no end of the stream.
-    const goodbye = reason === 'poll' ? NOTHING : encoder.encode(encodeEnd(endReason(reason)))
-    if (this.blocked) this.#goodbye = goodbye
-    else this.#sayGoodbye(goodbye)
+    if (!this.blocked) this.#sayGoodbye()
   }
 
   /** Cuts the response off. */
@@ -160,20 +160,21 @@ export class Connection implements Beating, SinkListener {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
     this.blocked = false
-    this.#goodbye = undefined
     this.#schedule.deadlines.delete(this)
-    if (this.#pulse) this.#schedule.heartbeats.remove(this.#pulse)
+    this.#schedule.heartbeats.remove(this)
     const reason = this.#reason ?? 'client'
     this.#reason = reason
     this.#abort?.abort(reason)
     this.#feed.closed(reason)
   }
 
-  #sayGoodbye(goodbye: Uint8Array): void {
-    this.#goodbye = undefined
+  #sayGoodbye(): void {
+    this.#phase = 'ended'
     // The end must arrive within the write deadline, like everything else.
     this.#schedule.deadlines.add(this)
-    if (goodbye.length > 0) this.#sink.write(goodbye)
+    const reason = this.#reason ?? 'error'
+    // The end of a poll is no end of the stream.
+    if (reason !== 'poll') this.#sink.write(encoder.encode(encodeEnd(endReason(reason))))
     this.#sink.end()
   }
 }

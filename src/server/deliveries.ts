@@ -10,18 +10,31 @@ const SWEEPS = 8
 /** A timer that fires this late was held up by a sleeping process: acknowledgements may wait at its door. */
 const SLEPT_MS = 1_000
 
-/** One connection, and what its client said. */
-interface Tracked {
-  readonly seen: HubConnection
-  readonly start: Start
-  /** Its `place` is what was written. */
-  readonly reader: { readonly place: Place | undefined }
-  readonly tail: { readonly view: StreamView }
+/** What the client of one connection said. */
+export interface Said {
   acknowledged: Place | undefined
-  acknowledgedAt: number | undefined
+  acknowledgedAt: number
   /** A place that is waited for, and since when. Only when it is acknowledged, what was written since is waited for. */
   mark: { readonly place: Place; at: number } | undefined
   told: boolean
+}
+
+/** One connection. */
+export interface Tracked {
+  readonly seen: HubConnection
+  readonly start: Start
+  /** What was written. */
+  readonly place: Place | undefined
+  /** What is known of its stream. */
+  readonly view: StreamView
+  /** Made with the first acknowledgement: most clients send none. */
+  said: Said | undefined
+}
+
+/** The open connections. */
+export interface AllTracked {
+  get(connection: string): Tracked | undefined
+  all(): Iterable<Tracked>
 }
 
 /**
@@ -33,63 +46,49 @@ export class Deliveries implements Acknowledgements {
   readonly onError: ((error: unknown) => void) | undefined
   readonly #onUndelivered: ((delivery: Delivery) => void) | undefined
   readonly #ms: number
-  readonly #open = new Map<string, Tracked>()
+  readonly #open: AllTracked
   /** Those whose client has acknowledged something, while there is a hook to tell of them. */
   readonly #watched = new Set<Tracked>()
   #cancel: (() => void) | undefined
 
-  constructor(options: {
-    clock: Clock
-    onError: ((error: unknown) => void) | undefined
-    onUndelivered: ((delivery: Delivery) => void) | undefined
-    undeliveredMs: number
-  }) {
+  constructor(
+    options: {
+      clock: Clock
+      onError: ((error: unknown) => void) | undefined
+      onUndelivered: ((delivery: Delivery) => void) | undefined
+      undeliveredMs: number
+    },
+    open: AllTracked,
+  ) {
+    this.#open = open
     this.clock = options.clock
     this.onError = options.onError
     this.#onUndelivered = options.onUndelivered
     this.#ms = options.undeliveredMs
   }
 
-  /** Follows a connection until it is removed. */
-  add(
-    seen: HubConnection,
-    start: Start,
-    reader: { readonly place: Place | undefined },
-    tail: { readonly view: StreamView },
-  ): void {
-    const tracked: Tracked = {
-      seen,
-      start,
-      reader,
-      tail,
-      acknowledged: undefined,
-      acknowledgedAt: undefined,
-      mark: undefined,
-      told: false,
-    }
-    this.#open.set(seen.id, tracked)
-  }
-
-  remove(id: string): void {
-    const tracked = this.#open.get(id)
-    this.#open.delete(id)
-    if (!tracked || !this.#watched.delete(tracked) || this.#watched.size > 0) return
+  /** Nothing more is expected of a connection. */
+  forget(tracked: Tracked): void {
+    if (!this.#watched.delete(tracked) || this.#watched.size > 0) return
     this.#cancel?.()
     this.#cancel = undefined
   }
 
   of(stream: string): Delivery[] {
     const found: Delivery[] = []
-    for (const tracked of this.#open.values()) if (tracked.seen.stream === stream) found.push(deliveryOf(tracked))
+    for (const tracked of this.#open.all()) if (tracked.seen.stream === stream) found.push(deliveryOf(tracked))
     return found
   }
 
   take(connection: string, cursor: string | null): boolean {
     const tracked = this.#open.get(connection)
     if (!tracked) return false
-    tracked.acknowledgedAt = this.clock.now()
+    const now = this.clock.now()
+    const said = tracked.said ?? { acknowledged: undefined, acknowledgedAt: now, mark: undefined, told: false }
+    tracked.said = said
+    said.acknowledgedAt = now
     const place = cursor === null ? null : parseCursor(cursor)
-    if (place && moves(tracked, place)) tracked.acknowledged = place
+    if (place && moves(tracked, place)) said.acknowledged = place
     if (this.#onUndelivered) {
       this.#watched.add(tracked)
       if (!this.#cancel) this.#arm()
@@ -114,28 +113,30 @@ export class Deliveries implements Acknowledgements {
   #sweep(now: number, lateMs: number): void {
     const run = guarded(this.onError)
     for (const tracked of [...this.#watched]) {
-      const { mark } = tracked
+      const { said } = tracked
+      if (!said) continue
+      const { mark } = said
       if (mark && isBehind(tracked, mark.place)) {
         if (lateMs > SLEPT_MS) mark.at += lateMs
-        if (tracked.told || now - mark.at < this.#ms) continue
-        tracked.told = true
+        if (said.told || now - mark.at < this.#ms) continue
+        said.told = true
         run(() => this.#onUndelivered?.(deliveryOf(tracked)))
       } else {
         const place = writtenOf(tracked)
-        tracked.told = false
-        tracked.mark = isBehind(tracked, place) ? { place, at: now } : undefined
+        said.told = false
+        said.mark = isBehind(tracked, place) ? { place, at: now } : undefined
       }
     }
   }
 }
 
-function writtenOf({ reader, start }: Tracked): Place {
-  return reader.place ?? start.place
+function writtenOf({ place, start }: Tracked): Place {
+  return place ?? start.place
 }
 
 /** From where a client's events are counted that are not acknowledged. */
-function countedFrom({ acknowledged, start }: Tracked): Place {
-  return acknowledged ?? start.place
+function countedFrom({ said, start }: Tracked): Place {
+  return said?.acknowledged ?? start.place
 }
 
 function isBehind(tracked: Tracked, place: Place): boolean {
@@ -151,7 +152,8 @@ function isBehind(tracked: Tracked, place: Place): boolean {
  * mistake of the client's, and says nothing about this connection.
  */
 function moves(tracked: Tracked, place: Place): boolean {
-  const { start, acknowledged: last } = tracked
+  const { start, said } = tracked
+  const last = said?.acknowledged
   const written = writtenOf(tracked)
   if (place.epoch !== written.epoch || place.offset > written.offset) return false
   if (place.offset === written.offset && place.tag !== written.tag) return false
@@ -161,16 +163,16 @@ function moves(tracked: Tracked, place: Place): boolean {
 }
 
 function deliveryOf(tracked: Tracked): Delivery {
-  const { seen, tail, acknowledged, acknowledgedAt } = tracked
-  const { epoch, head, headTag } = tail.view
+  const { seen, view, said } = tracked
+  const { epoch, head, headTag } = view
   const newest: Place = { epoch, offset: head, tag: headTag }
   const written = writtenOf(tracked)
   return {
     connection: seen,
     head: formatCursor(newest),
     written: formatCursor(written),
-    acknowledged: acknowledged ? formatCursor(acknowledged) : null,
-    acknowledgedAt: acknowledgedAt ?? null,
+    acknowledged: said?.acknowledged ? formatCursor(said.acknowledged) : null,
+    acknowledgedAt: said?.acknowledgedAt ?? null,
     unwritten: between(written, newest),
     unacknowledged: between(countedFrom(tracked), written),
   }

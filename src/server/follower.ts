@@ -4,6 +4,7 @@ import { Connection, type Feed, type Reason, type Schedule } from './connection.
 import { type Log, type Start, type Step, stepAfter } from './reader.js'
 import type { TailReader } from './readers.js'
 import type { Sink } from './sink.js'
+import type { Tail } from './tail.js'
 
 const encoder = new TextEncoder()
 /** A poll that has brought so much is answered: what follows is the next one's. */
@@ -17,34 +18,39 @@ export interface FollowerOpening {
   readonly pollMs: number | undefined
 }
 
-/** What happens to a follower, for the hub's counts and the user's hooks. */
-export interface FollowerEvents {
-  opened(connection: Connection): void
-  /** A gap under way; that of the start is known. */
-  gap(gap: Gap): void
-  skipped(): void
-  timedOut(): void
-  closed(reason: Reason): void
+/** A poll under way. */
+interface Poll {
+  /** What it has brought, in bytes. */
+  bytes: number
+  readonly cancel: () => void
 }
 
 /**
  * A reader of a stream over one response. It owns a place, never a queue: it writes from there to the head
  * while the connection has room, and live events and replayed ones come by the same loop.
  */
-export class Follower implements Feed, TailReader {
+export abstract class Follower implements Feed, TailReader {
   readonly #log: Log
-  readonly #events: FollowerEvents
   #place: Place | undefined
   #connection: Connection | undefined
   #stepping = false
-  /** What a poll has brought, in bytes; `undefined` for a response that stays open. */
-  #polled: number | undefined
-  #cancelPoll: (() => void) | undefined
+  /** `undefined` for a response that stays open. */
+  #poll: Poll | undefined
 
-  constructor(log: Log, events: FollowerEvents) {
+  constructor(log: Log) {
     this.#log = log
-    this.#events = events
     log.tail.add(this)
+  }
+
+  /** The connection is there, and nothing is written yet. */
+  protected abstract opened(connection: Connection): void
+  /** A gap under way; that of the start is known. */
+  protected abstract passed(gap: Gap): void
+  abstract skipped(): void
+  abstract timedOut(): void
+
+  get tail(): Tail {
+    return this.#log.tail
   }
 
   get connection(): Connection | undefined {
@@ -56,7 +62,7 @@ export class Follower implements Feed, TailReader {
   }
 
   /** Opens the connection on a response whose head was sent. */
-  open(sink: Sink, schedule: Schedule, start: Start, opening: FollowerOpening): Connection {
+  protected follow(sink: Sink, schedule: Schedule, start: Start, opening: FollowerOpening): Connection {
     const connection = new Connection(sink, schedule, this)
     this.#connection = connection
     this.#place = start.place
@@ -71,18 +77,13 @@ export class Follower implements Feed, TailReader {
     if (start.gap) {
       first += encodeReady(ready, opening.retryMs) + encodeGap(start.gap, cursor)
     } else first += encodeReady(ready, opening.retryMs, cursor)
-    this.#events.opened(connection)
+    this.opened(connection)
     if (opening.pollMs !== undefined) {
-      this.#polled = start.gap ? first.length : 0
-      this.#cancelPoll = schedule.clock.setTimeout(() => connection.end('poll'), opening.pollMs, false)
+      const cancel = schedule.clock.setTimeout(() => connection.end('poll'), opening.pollMs, false)
+      this.#poll = { bytes: start.gap ? first.length : 0, cancel }
     }
     connection.start(first)
     return connection
-  }
-
-  /** Ends a follower that was never opened. */
-  abandon(reason: Reason): void {
-    if (!this.#connection) this.closed(reason)
   }
 
   wake(): void {
@@ -130,7 +131,7 @@ export class Follower implements Feed, TailReader {
         return this.#goesOn(connection, step.bytes.length, POLL_BYTES)
       case 'gap': {
         this.#place = step.place
-        this.#events.gap(step.gap)
+        this.passed(step.gap)
         const frame = encoder.encode(encodeGap(step.gap, formatCursor(step.place)))
         connection.write(frame)
         return this.#goesOn(connection, frame.length, POLL_BYTES)
@@ -148,25 +149,16 @@ export class Follower implements Feed, TailReader {
 
   /** Ends a poll that has brought `enough` bytes. Returns whether to go on. */
   #goesOn(connection: Connection, bytes: number, enough: number): boolean {
-    if (this.#polled === undefined) return true
-    this.#polled += bytes
-    if (this.#polled < enough) return true
+    if (this.#poll === undefined) return true
+    this.#poll.bytes += bytes
+    if (this.#poll.bytes < enough) return true
     connection.end('poll')
     return false
   }
 
-  skipped(): void {
-    this.#events.skipped()
-  }
-
-  timedOut(): void {
-    this.#events.timedOut()
-  }
-
-  closed(reason: Reason): void {
+  closed(_: Reason): void {
     this.#log.tail.remove(this)
     this.#place = undefined
-    this.#cancelPoll?.()
-    this.#events.closed(reason)
+    this.#poll?.cancel()
   }
 }

@@ -1,32 +1,28 @@
 import type { Clock } from '../protocol/clock.js'
 import { HEARTBEAT } from '../protocol/control.js'
 import { encodeComment, encodeEvent } from '../protocol/encode.js'
+import { chunkOf } from './chunk.js'
 
 /** Beats are rounded up to this part of the interval, so that one timer serves many connections. */
 const TICKS_PER_INTERVAL = 256
+/** Of what is not scheduled. */
+const NO_TICK = -1
 
-/** What the schedule needs to know of a connection. */
-export interface Beating {
-  /** When something was last written, or last drained. */
-  readonly idleSince: number
-  /** Whether a write is pending. */
-  readonly blocked: boolean
-  beat(frame: Uint8Array): void
-  /** Told of a beat that is due and not sent, for a write is pending: once until it is not. */
-  skip?(): void
-}
-
-/** A connection's place in the schedule. */
-export class Pulse {
-  readonly connection: Beating
-  /** This connection's own pace within the allowed range, so that a crowd that arrived together disperses. */
-  readonly pace = Math.random()
+/** What beats: a connection is one, lest each have another object beside it. The fields are the schedule's. */
+export abstract class Pulse {
+  /** Its own wait within the allowed range, so that a crowd that arrived together disperses. */
+  paceMs = 0
   waitMs = 0
-  tick = 0
+  tick = NO_TICK
   skipping = false
-  constructor(connection: Beating) {
-    this.connection = connection
-  }
+  /** When something was last written, or last drained, on the schedule's time. */
+  abstract readonly idleSince: number
+  /** Whether a write is pending. */
+  abstract readonly blocked: boolean
+  /** @param chunk - the frame as one chunk of HTTP/1.1. */
+  abstract beat(frame: Uint8Array, chunk: Uint8Array): void
+  /** Told of a beat that is due and not sent, for a write is pending: once until it is not. */
+  abstract skip(): void
 }
 
 /**
@@ -37,6 +33,7 @@ export class Pulse {
 export class Heartbeats {
   readonly intervalMs: number
   readonly #clock: Clock
+  readonly #origin: number
   readonly #encode: (now: number) => Uint8Array
   readonly #tickMs: number
   readonly #ticks = new Map<number, Set<Pulse>>()
@@ -46,6 +43,7 @@ export class Heartbeats {
 
   constructor(clock: Clock, intervalMs: number, as: 'comment' | 'event', padBytes = 0) {
     this.#clock = clock
+    this.#origin = clock.now()
     this.intervalMs = intervalMs
     this.#encode = heartbeatEncoder(as, padBytes)
     this.#tickMs = Math.max(1, Math.round(intervalMs / TICKS_PER_INTERVAL))
@@ -56,11 +54,18 @@ export class Heartbeats {
     return this.#sent
   }
 
-  add(connection: Beating): Pulse {
-    const pulse = new Pulse(connection)
-    pulse.waitMs = this.#wait(pulse.pace)
-    this.#schedule(pulse, connection.idleSince + pulse.waitMs)
-    return pulse
+  /**
+   * The schedule's time: whole milliseconds since it began. Engines keep small whole numbers in place; each other
+   * number that a connection holds is an object of 16 bytes.
+   */
+  now(): number {
+    return Math.round(this.#clock.now() - this.#origin)
+  }
+
+  add(pulse: Pulse): void {
+    pulse.paceMs = this.#drawWait()
+    pulse.waitMs = pulse.paceMs
+    this.#schedule(pulse, pulse.idleSince + pulse.waitMs)
   }
 
   remove(pulse: Pulse): void {
@@ -70,9 +75,8 @@ export class Heartbeats {
     if (this.#ticks.size === 0) this.#disarm()
   }
 
-  /** @param share - where in the allowed range, from 0 to 1. */
-  #wait(share: number): number {
-    return this.intervalMs * (0.85 + 0.15 * share)
+  #drawWait(): number {
+    return Math.ceil(this.intervalMs * (0.85 + 0.15 * Math.random()))
   }
 
   #schedule(pulse: Pulse, due: number): void {
@@ -86,7 +90,7 @@ export class Heartbeats {
   #arm(tick: number): void {
     this.#disarm()
     this.#armedFor = tick
-    const ms = Math.max(1, Math.ceil((tick + 1) * this.#tickMs - this.#clock.now()))
+    const ms = Math.max(1, (tick + 1) * this.#tickMs - this.now())
     this.#cancel = this.#clock.setTimeout(() => this.#fire(), ms, false)
   }
 
@@ -98,9 +102,10 @@ export class Heartbeats {
 
   #fire(): void {
     this.#disarm()
-    const now = this.#clock.now()
+    const now = this.now()
     const present = Math.floor(now / this.#tickMs)
-    const frame = this.#encode(now)
+    const frame = this.#encode(this.#clock.now())
+    const chunk = chunkOf(frame)
     let next = Number.POSITIVE_INFINITY
     for (const [tick, pulses] of [...this.#ticks]) {
       if (tick >= present) {
@@ -108,19 +113,18 @@ export class Heartbeats {
         continue
       }
       this.#ticks.delete(tick)
-      for (const pulse of pulses) this.#visit(pulse, now, frame)
+      for (const pulse of pulses) this.#visit(pulse, now, frame, chunk)
     }
     if (next < this.#armedFor) this.#arm(next)
   }
 
-  #visit(pulse: Pulse, now: number, frame: Uint8Array): void {
-    const { connection } = pulse
-    const due = connection.idleSince + pulse.waitMs
-    if (connection.blocked) {
+  #visit(pulse: Pulse, now: number, frame: Uint8Array, chunk: Uint8Array): void {
+    const due = pulse.idleSince + pulse.waitMs
+    if (pulse.blocked) {
       this.#schedule(pulse, now + this.intervalMs / 8)
       if (due <= now && !pulse.skipping) {
         pulse.skipping = true
-        connection.skip?.()
+        pulse.skip()
       }
       return
     }
@@ -129,10 +133,10 @@ export class Heartbeats {
     else {
       // Half of each wait is the connection's own and half is drawn anew: with new draws alone, a
       // crowd of 1,000 still sends a fifth of its tenth round within one second.
-      pulse.waitMs = this.#wait((pulse.pace + Math.random()) / 2)
+      pulse.waitMs = Math.ceil((pulse.paceMs + this.#drawWait()) / 2)
       this.#sent++
       this.#schedule(pulse, now + pulse.waitMs)
-      connection.beat(frame)
+      pulse.beat(frame, chunk)
     }
   }
 }

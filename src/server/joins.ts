@@ -4,7 +4,7 @@ import { SseError } from '../protocol/error.js'
 import { named } from '../protocol/options.js'
 import type { Pages } from './pages.js'
 import { race } from './race.js'
-import { type From, type Log, type Start, startAt } from './reader.js'
+import { type From, type Log, type Start, startAt, startAtOnce } from './reader.js'
 import { storeError } from './store-error.js'
 import type { Tail } from './tail.js'
 import type { Tails } from './tails.js'
@@ -13,6 +13,7 @@ import type { Tails } from './tails.js'
 export interface Asked {
   readonly cursor: Cursor | undefined
   readonly from: From
+  /** Read only where there is something to wait for. */
   readonly signal: AbortSignal | undefined
   readonly replay?: ((behind: number) => Promise<boolean>) | undefined
 }
@@ -48,11 +49,10 @@ export class Joins {
   }
 
   /** @throws SseError `JOIN_TIMEOUT`, `STORE_UNAVAILABLE`, `OVERLOADED`, `CLOSED`. */
-  async join(stream: string, { cursor, from, signal, replay }: Asked): Promise<Entry> {
+  async join(stream: string, asked: Asked): Promise<Entry> {
     this.#assertOpen()
     named('stream', stream)
     const tail = this.#tails.open(stream)
-    const { clock, joinTimeoutMs: ms } = this.#options
     const log = this.#logOf(tail)
     const guest = { wake() {} }
     tail.add(guest)
@@ -60,6 +60,12 @@ export class Joins {
       tail.remove(guest)
       this.#tails.release(tail)
     }
+    const { cursor, from, replay } = asked
+    const known = startAtOnce(log, cursor, from, replay !== undefined)
+    if (known) return { log, start: known, leave }
+    // From here on there is something to wait for.
+    const { clock, joinTimeoutMs: ms } = this.#options
+    const { signal } = asked
     const waiting = new AbortController()
     const late = () => new SseError('JOIN_TIMEOUT', `The subscription was not confirmed within ${ms} ms.`)
     try {

@@ -80,6 +80,29 @@ function framesAfter(block: Block, place: Place): Step {
   return { kind: 'frames', bytes, chunk: bytes === block.bytes ? block.chunk : undefined, place: block.end }
 }
 
+/**
+ * As `startAt`, where that needs no waiting: the tail is there, and knows the place itself, as for most who arrive.
+ * `undefined`: it may need some.
+ *
+ * @param asks - whether somebody is to be asked before events are replayed.
+ */
+export function startAtOnce(log: Log, cursor: Cursor | undefined, from: From, asks: boolean): Start | undefined {
+  const { tail } = log
+  if (tail.origin === undefined || tail.closed) return undefined
+  if (cursor === undefined) {
+    if (from !== 'now') return undefined
+    tail.flush()
+    return startOf(tail, 'new', placeOf(tail.view, tail.view.head, tail.view.headTag))
+  }
+  const place = parseCursor(cursor)
+  if (!place) return undefined
+  tail.flush()
+  if (place.epoch !== tail.view.epoch || place.offset > tail.view.head) return undefined
+  const known = knownOf(tail, place)
+  if (!known || (asks && known.view.head > place.offset)) return undefined
+  return resume(place, known.view, known.tag, log.maxReplay).gap ? undefined : startOf(tail, 'ok', place)
+}
+
 /** The tables of resumption, for a reader that arrives. Waits for the tail. */
 export async function startAt(
   log: Log,
@@ -94,7 +117,7 @@ export async function startAt(
   tail.flush()
   // For those who waited for the join, now is when it was made: what came since is theirs.
   const now = isFirst && tail.origin ? tail.origin : placeOf(tail.view, tail.view.head, tail.view.headTag)
-  if (cursor === undefined) return { resumed: 'new', gap: undefined, place: await beginning(log, from, now, signal) }
+  if (cursor === undefined) return startOf(tail, 'new', await beginning(log, from, now, signal))
   const place = parseCursor(cursor)
   if (!place) return gapStart({ reason: 'invalid', missed: null }, await beginning(log, from, now, signal))
   if (place.epoch !== tail.view.epoch || place.offset > tail.view.head) await tail.refresh()
@@ -106,10 +129,25 @@ export async function startAt(
     const behind = view.head - full.after
     const isSkipped = replay !== undefined && behind > 0 && !(await replay(behind))
     const { gap, after }: Verdict = isSkipped ? resume(place, view, tag, 0) : full
-    if (!gap) return { resumed: 'ok', gap: undefined, place }
+    if (!gap) return startOf(tail, 'ok', place)
     const next = await placeAt(log, view, after, page)
     if (next) return gapStart(gap, next)
   }
+}
+
+const atHead = new WeakMap<StreamView, { readonly new: Start; readonly ok: Start }>()
+
+/** A start without a gap. Those who arrive at the head between two events share one: they may wait there for long. */
+function startOf({ view }: Tail, resumed: 'new' | 'ok', place: Place): Start {
+  const head = placeOf(view, view.head, view.headTag)
+  if (!samePlace(place, head)) return { resumed, gap: undefined, place }
+  let starts = atHead.get(view)
+  if (!starts) {
+    const gap = undefined
+    starts = { new: { resumed: 'new', gap, place: head }, ok: { resumed: 'ok', gap, place: head } }
+    atHead.set(view, starts)
+  }
+  return starts[resumed]
 }
 
 function gapStart(gap: Gap, place: Place): Start {

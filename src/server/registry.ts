@@ -1,7 +1,13 @@
 import type { Clock } from '../protocol/clock.js'
 import { SseError } from '../protocol/error.js'
 import type { Connection, Reason } from './connection.js'
+import type { Tracked } from './deliveries.js'
 import type { HubConnection } from './hub.js'
+
+/** An open connection, as the hub finds it. */
+export interface Registered extends Tracked {
+  readonly connection: Connection | undefined
+}
 
 /** A connection is ended at a random moment of the last fifth of its allowed age, lest all end together. */
 const AGE_JITTER = 0.2
@@ -15,7 +21,8 @@ export class Registry {
   readonly #clock: Clock
   readonly #maxConnections: number
   readonly #maxAgeMs: number | undefined
-  readonly #open = new Map<Connection, HubConnection>()
+  /** By the names that the clients know. */
+  readonly #open = new Map<string, Registered>()
   readonly #ended: Record<Reason, number> = {
     client: 0,
     sealed: 0,
@@ -63,23 +70,31 @@ export class Registry {
     this.#places--
   }
 
+  get(id: string): Registered | undefined {
+    return this.#open.get(id)
+  }
+
+  all(): Iterable<Registered> {
+    return this.#open.values()
+  }
+
   /** Counts a connection in. Returns what cancels the limit of its age, if there is one. */
-  opened(connection: Connection, seen: HubConnection): (() => void) | undefined {
+  opened(visit: Registered): (() => void) | undefined {
     this.#begun++
-    this.#open.set(connection, seen)
+    this.#open.set(visit.seen.id, visit)
     if (this.#maxAgeMs === undefined) return undefined
-    return this.#clock.setTimeout(() => connection.end('maxAge'), drawAge(this.#maxAgeMs), false)
+    return this.#clock.setTimeout(() => visit.connection?.end('maxAge'), drawAge(this.#maxAgeMs), false)
   }
 
   /** Counts it out. */
-  closed(connection: Connection, reason: Reason): void {
-    this.#open.delete(connection)
+  closed(visit: Registered, reason: Reason): void {
+    this.#open.delete(visit.seen.id)
     this.#ended[reason]++
     if (this.#open.size === 0) this.#emptied?.()
   }
 
   disconnect(which: (connection: HubConnection) => boolean): number {
-    const chosen = [...this.#open.values()].filter(which)
+    const chosen = Array.from(this.#open.values(), ({ seen }) => seen).filter(which)
     for (const connection of chosen) connection.close()
     return chosen.length
   }
@@ -91,9 +106,9 @@ export class Registry {
       this.#emptied = resolve
     })
     const cancel = this.#clock.setTimeout(() => {
-      for (const connection of [...this.#open.keys()]) connection.destroy('shutdown')
+      for (const { connection } of [...this.#open.values()]) connection?.destroy('shutdown')
     }, graceMs)
-    for (const connection of [...this.#open.keys()]) connection.end('shutdown')
+    for (const { connection } of [...this.#open.values()]) connection?.end('shutdown')
     await emptied
     cancel()
   }

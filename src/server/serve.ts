@@ -2,7 +2,7 @@ import { SseError } from '../protocol/error.js'
 import { sseHeaders } from '../protocol/headers.js'
 import { show } from '../protocol/options.js'
 import type { Reason } from './connection.js'
-import { type ConnectionHooks, type Hub, type HubConnection, JOIN, type JoiningHub } from './hub.js'
+import { type ConnectionHooks, type Hub, type HubConnection, JOIN, type JoiningHub, type JoinRequest } from './hub.js'
 import { parseFrom } from './hub-options.js'
 import type { From } from './reader.js'
 import { guarded } from './report.js'
@@ -14,7 +14,7 @@ export interface Inquiry {
   /** The header `Last-Event-ID`. */
   readonly lastEventId: string | undefined
   readonly query: URLSearchParams
-  /** Aborted when the client has gone. */
+  /** Aborted when the client has gone. It may be made only when it is asked for. */
   readonly signal: AbortSignal
 }
 
@@ -92,14 +92,9 @@ export async function serve<Request>(
   const cursor = cursorOf(inquiry)
   const choice = new Choice(request, options.replay)
   try {
-    const joined = await joining(hub)[JOIN](stream, {
-      request,
-      cursor,
-      from,
-      signal: inquiry.signal,
-      pollMs,
-      replay: options.replay && ((behind) => choice.replay(behind)),
-    })
+    const replay = options.replay && ((behind: number) => choice.replay(behind))
+    const asked = new Asked(inquiry, { request, cursor, from, pollMs, replay })
+    const joined = await joining(hub)[JOIN](stream, asked)
     if (joined.complete) {
       joined.abandon()
       return { kind: 'answer', status: 204, headers: changed({}, changes), body: '' }
@@ -116,6 +111,29 @@ export async function serve<Request>(
     if (choice.threw) throw choice.error
     if (error instanceof SseError && UNAVAILABLE.has(error.code)) return unavailable(error, changes)
     throw error
+  }
+}
+
+/** What is asked of the hub, with the signal of the inquiry, which is not made before somebody waits on it. */
+class Asked<Request> implements JoinRequest<Request> {
+  readonly request: Request
+  readonly cursor: string | undefined
+  readonly from: From
+  readonly pollMs: number | undefined
+  readonly replay: ((behind: number) => Promise<boolean>) | undefined
+  readonly #inquiry: Inquiry
+
+  constructor(inquiry: Inquiry, asked: Omit<JoinRequest<Request>, 'signal'>) {
+    this.request = asked.request
+    this.cursor = asked.cursor
+    this.from = asked.from
+    this.pollMs = asked.pollMs
+    this.replay = asked.replay
+    this.#inquiry = inquiry
+  }
+
+  get signal(): AbortSignal {
+    return this.#inquiry.signal
   }
 }
 

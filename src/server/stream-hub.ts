@@ -69,7 +69,7 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     this.#tails = new Tails({ ...options, feed: options.source && ((stream) => this.#feed(stream)) })
     this.#diagnostics = new Diagnostics(this)
     this.#registry = new Registry(options)
-    this[ACKNOWLEDGE] = new Deliveries(options)
+    this[ACKNOWLEDGE] = new Deliveries(options, this.#registry)
     this.#joins = new Joins(this.#tails, new Pages(store), options, () => this.#assertOpen())
     this.#publisher = new Publisher({
       ...options,

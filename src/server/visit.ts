@@ -1,14 +1,14 @@
 import type { Gap } from '../protocol/control.js'
+import type { StreamView } from '../protocol/store.js'
 import type { Connection, Reason, Schedule } from './connection.js'
-import type { Deliveries } from './deliveries.js'
+import type { Deliveries, Said, Tracked } from './deliveries.js'
 import type { Diagnostics } from './diagnostics.js'
-import { Follower, type FollowerEvents } from './follower.js'
+import { Follower } from './follower.js'
 import type { ConnectionHooks, HubConnection, Joined, JoinRequest } from './hub.js'
 import { drawRetry } from './hub-options.js'
 import type { Log, Start } from './reader.js'
-import type { Registry } from './registry.js'
+import type { Registered, Registry } from './registry.js'
 import type { Sink } from './sink.js'
-import type { Tail } from './tail.js'
 import type { Tails } from './tails.js'
 
 /** What all visits of a hub share. */
@@ -29,17 +29,16 @@ export interface VisitHost {
 
 /**
  * One reader of a hub over a response, from its join to its end. All that a hub holds for an idle connection hangs
- * here, in one object without closures.
+ * here, in few objects and no closures: ten thousand of them are idle at a time.
  */
-export class Visit<Request> implements Joined<Request>, FollowerEvents {
+export class Visit<Request> extends Follower implements Joined<Request>, Tracked, Registered {
+  readonly start: Start
+  said: Said | undefined
   readonly #host: VisitHost
   readonly #stream: string
-  readonly #request: Request
-  readonly #follower: Follower
-  readonly #tail: Tail
-  readonly #start: Start
-  readonly #pollMs: number | undefined
-  #hooks: ConnectionHooks<Request> = {}
+  /** What was asked for, until it is opened. */
+  #asked: JoinRequest<Request> | undefined
+  #hooks: ConnectionHooks<Request> | undefined
   #seen: Seen<Request> | undefined
   #openedAt = 0
   #isUnwelcome = false
@@ -47,73 +46,81 @@ export class Visit<Request> implements Joined<Request>, FollowerEvents {
   #cancelAge: (() => void) | undefined
 
   constructor(host: VisitHost, stream: string, asked: JoinRequest<Request>, log: Log, start: Start) {
+    super(log)
     this.#host = host
     this.#stream = stream
-    this.#request = asked.request
-    this.#pollMs = asked.pollMs
-    this.#tail = log.tail
-    this.#start = start
-    this.#follower = new Follower(log, this)
+    this.#asked = asked
+    this.start = start
   }
 
   get complete(): boolean {
-    const { sealed, head } = this.#tail.view
-    return sealed && this.#start.resumed === 'ok' && this.#start.place.offset === head
+    const { sealed, head } = this.view
+    return sealed && this.start.resumed === 'ok' && this.start.place.offset === head
+  }
+
+  get view(): StreamView {
+    return this.tail.view
+  }
+
+  get seen(): HubConnection<Request> {
+    return this.#seen as Seen<Request>
   }
 
   open(sink: Sink, hooks: ConnectionHooks<Request>): Connection {
     this.#hooks = hooks
     const { schedule, retryMs, padding } = this.#host
-    const opening = { retryMs: drawRetry(retryMs), padding, pollMs: this.#pollMs }
-    const connection = this.#follower.open(sink, schedule, this.#start, opening)
+    const opening = { retryMs: drawRetry(retryMs), padding, pollMs: this.#asked?.pollMs }
+    const connection = this.follow(sink, schedule, this.start, opening)
     if (this.#host.isClosing()) connection.end('shutdown')
     if (this.#isUnwelcome) connection.end('error')
     return connection
   }
 
   abandon(): void {
-    this.#follower.abandon('client')
+    if (!this.connection) this.closed('client')
   }
 
-  opened(connection: Connection): void {
-    const { registry, deliveries, diagnostics, schedule } = this.#host
-    const start = this.#start
-    const seen = new Seen(connection, this.#stream, this.#request)
+  protected override opened(connection: Connection): void {
+    const { registry, diagnostics, schedule } = this.#host
+    const { request, pollMs } = this.#asked as JoinRequest<Request>
+    const { start } = this
+    const seen = new Seen(connection, this.#stream, request)
+    this.#asked = undefined
     this.#seen = seen
-    this.#openedAt = schedule.clock.now()
+    this.#openedAt = schedule.now()
     if (start.gap) this.#host.gap()
-    diagnostics.opened(seen, start, this.#tail.view.head, this.#pollMs !== undefined)
-    deliveries.add(seen, start, this.#follower, this.#tail)
-    this.#cancelAge = registry.opened(connection, seen)
-    this.#isUnwelcome = this.#hooks.onOpen?.(seen) === false
+    diagnostics.opened(seen, start, this.view.head, pollMs !== undefined)
+    this.#cancelAge = registry.opened(this)
+    this.#isUnwelcome = this.#hooks?.onOpen?.(seen) === false
   }
 
-  gap(gap: Gap): void {
+  protected override passed(gap: Gap): void {
     this.#host.gap()
     this.#host.diagnostics.gap(this.#seen, gap)
   }
 
-  skipped(): void {
+  override skipped(): void {
     this.#host.diagnostics.skipped(this.#seen)
   }
 
-  timedOut(): void {
+  override timedOut(): void {
     this.#host.diagnostics.timedOut(this.#seen, this.#host.writeTimeoutMs)
   }
 
-  closed(reason: Reason): void {
+  override closed(reason: Reason): void {
+    super.closed(reason)
     const { registry, tails, deliveries, diagnostics, schedule } = this.#host
     const seen = this.#seen
     if (this.#isOver) return
     this.#isOver = true
     registry.free()
-    tails.release(this.#tail)
+    tails.release(this.tail)
     if (!seen) return
-    deliveries.remove(seen.id)
+    deliveries.forget(this)
     this.#cancelAge?.()
-    registry.closed(this.#follower.connection as Connection, reason)
-    diagnostics.closed(seen, reason, schedule.clock.now() - this.#openedAt)
-    this.#hooks.onClose?.(seen, reason)
+    registry.closed(this, reason)
+    diagnostics.closed(seen, reason, schedule.now() - this.#openedAt)
+    this.#hooks?.onClose?.(seen, reason)
   }
 }
 

@@ -175,3 +175,24 @@ test('a body whose length was promised is not framed', async () => {
   socket.destroy()
   await served.idle()
 })
+
+test('a response listens for room only once it has had none, and leaves nothing behind on its socket', async () => {
+  await using served = await listen(handler(), { unix: true })
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  const request = http.get({ ...served.address, agent })
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  await until(() => hub.stats().connections === 1)
+  const [socket] = served.sockets
+  const idle = socket?.listenerCount('drain') ?? 0
+  await hub.publish('s', { data: 'small' })
+  await until(() => direct.some((chunk) => chunk.includes('small')))
+  expect(socket?.listenerCount('drain')).toBe(idle)
+  for (let n = 0; n < 10; n++) await hub.publish('s', { data: 'x'.repeat(100_000) })
+  await until(() => socket?.listenerCount('drain') === idle + 1)
+  await hub.seal('s')
+  expect(await body(response)).toContain('sealed')
+  await until(() => hub.stats().connections === 0)
+  expect(socket?.destroyed).toBe(false)
+  expect(socket?.listenerCount('drain')).toBe(idle)
+  agent.destroy()
+})

@@ -20,3 +20,13 @@ test('100 connections, half of them stalled, hold what the formula says, while 6
   console.log(`bounds: ${(most / 2 ** 20).toFixed(1)} MiB held, the bound is ${(bound / 2 ** 20).toFixed(1)} MiB`)
   expect(most).toBeLessThanOrEqual(bound)
 })
+
+test('an idle connection of a hub keeps at most 600 bytes of heap more than a bare response of Node', {
+  timeout: 60_000,
+}, async () => {
+  const script = 'test/support/heap-of-idle.ts'
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--import', 'tsx', script])
+  const { ofNode, ofHub } = JSON.parse(stdout) as { ofNode: number; ofHub: number }
+  console.log(`idle: ${Math.round(ofHub - ofNode)} bytes more than a bare response`)
+  expect(ofHub - ofNode).toBeLessThanOrEqual(600)
+})

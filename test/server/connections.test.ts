@@ -1,11 +1,13 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { sse } from '../../src/adapters/node.js'
 import { sse as webSse } from '../../src/adapters/web.js'
+import { JOIN, type JoiningHub } from '../../src/server/hub.js'
 import { createHub, type Hub, type HubConnection } from '../../src/server/index.js'
 import { memoryStore } from '../../src/stores/memory.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
 import { type RawReader, read } from '../support/raw-reader.js'
 import { listen } from '../support/served.js'
+import { openOn } from '../support/sink.js'
 import { turns, until } from '../support/turns.js'
 import { pathOf, world } from '../support/world.js'
 
@@ -201,4 +203,33 @@ test('two hundred clients that come and go leave no timer, no listener and no so
   for (const res of served.responses) expect(res.listenerCount('drain')).toBe(0)
   await hub.close()
   expect(clock.pending).toBe(0)
+})
+
+test('who joins a stream that is at hand waits for nothing: no timer is set, and no signal is asked for', async () => {
+  const clock = virtualClock()
+  await using hub = createHub({ store: memoryStore(), clock })
+  const first = await openOn(hub, 's')
+  const { cursor } = await hub.publish('s', { data: '1' })
+  await turns()
+  const pending = clock.pending
+  const timers = vi.spyOn(clock, 'setTimeout')
+  for (const from of [undefined, cursor]) {
+    let asked = 0
+    const joined = await (hub as typeof hub & JoiningHub)[JOIN]('s', {
+      request: undefined,
+      cursor: from,
+      from: 'now',
+      pollMs: undefined,
+      replay: undefined,
+      get signal() {
+        asked++
+        return new AbortController().signal
+      },
+    })
+    expect(asked).toBe(0)
+    joined.abandon()
+  }
+  expect(timers).not.toHaveBeenCalled()
+  expect(clock.pending).toBe(pending)
+  first.leave()
 })
