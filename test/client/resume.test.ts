@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest'
+import { sse } from '../../src/adapters/web.js'
 import { connect } from '../../src/client/connect.js'
+import { createHub } from '../../src/server/index.js'
+import { memoryStore } from '../../src/stores/memory.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
 import { bytes, CUT, collect, end, event, gap, HANG, type Part, ready, scripted, settle, states } from './scripted.js'
 
@@ -319,4 +322,18 @@ test('an answer that continues from another place than was asked for is dropped 
   await clock.advance(10_000)
   expect(got.items.map((item) => ('data' in item ? item.data : item.reason))).toEqual(['1', '2', '3', '4', '5'])
   expect(asked).toEqual([null, LOG[2]?.id, LOG[2]?.id])
+})
+
+test('a client that ends before its first item, and saved where its stream began, misses nothing', async () => {
+  await using hub = createHub({ store: memoryStore() })
+  const handler = sse(hub, { stream: () => 's' })
+  const options = { fetch: (input: RequestInfo | URL, init?: RequestInit) => handler(new Request(input, init)) }
+  const before = connect(url, options)
+  await before.ready
+  const saved = before.cursor
+  before.close()
+  await hub.publish('s', { data: 'while it was away' })
+  await using after = connect(url, { ...options, cursor: saved })
+  const { value } = await after[Symbol.asyncIterator]().next()
+  expect(value).toMatchObject({ type: 'event', data: 'while it was away' })
 })

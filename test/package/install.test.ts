@@ -98,11 +98,11 @@ test('the first screen of the README runs: a client, and a server that is stoppe
   await using both = processes(installed.project(files, ['express']).folder)
   const first = both.start('server.mjs')
   const reader = both.start('client.mjs')
-  await reader.prints('count {"n":')
+  await reader.prints('tick {"time":')
   await first.stop()
   both.start('server.mjs')
   await reader.prints('gap: epoch, missed: unknown')
-  await reader.prints('count {"n":')
+  await reader.prints('tick {"time":')
 })
 
 test('a page that Vite builds reads a stream and sends messages, in a browser', async ({ skip }) => {
