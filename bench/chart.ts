@@ -20,7 +20,7 @@ export interface Bar {
 
 /** Bars from left to right, with whiskers from the least to the most that was measured. */
 export function bars(title: string, given: readonly Bar[]): string {
-  const [width, left, right, line] = [760, 190, 150, 26]
+  const [width, left, right, line] = [640, 192, 92, 26]
   const height = 44 + given.length * line
   const most = Math.max(...given.map(({ value, max }) => max ?? value), Number.MIN_VALUE)
   const x = (value: number) => left + (value / most) * (width - left - right)
@@ -54,7 +54,7 @@ export interface LineChart {
 
 /** Lines over time. */
 export function lines({ title, stepS, unit, lines: given }: LineChart): string {
-  const [width, height, left, right, top, bottom] = [760, 320, 80, 20, 64, 40]
+  const [width, height, left, right, top, bottom] = [640, 300, 76, 16, 64, 40]
   const most = Math.max(...given.flatMap(({ values }) => values.reduce((a, b) => Math.max(a, b), 0)), 1)
   const steps = Math.max(...given.map(({ values }) => values.length), 2)
   const x = (step: number) => left + (step / (steps - 1)) * (width - left - right)
@@ -69,7 +69,9 @@ export function lines({ title, stepS, unit, lines: given }: LineChart): string {
       `<text class="quiet" x="${x(second / stepS).toFixed(1)}" y="${height - bottom + 18}" text-anchor="middle">${second} s</text>`,
   )
   const drawn = given.map(({ values }, index) => {
-    const points = values.map((value, step) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`)
+    // After its last value a line is at nothing.
+    const all = values.length < steps ? [...values, 0] : values
+    const points = all.map((value, step) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`)
     return `<polyline class="line s${index}" points="${points.join(' ')}"/>`
   })
   const step = (width - 16) / given.length

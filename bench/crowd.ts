@@ -2,7 +2,14 @@
  * A crowd of clients of many server processes, on virtual time: what they do is drawn from the library's own formulas,
  * and each has no more than one thing before it, so that a million fit.
  */
-import { afterEstablished, afterFailure, afterMaxAge, ESTABLISHED_MS, FIRST_RETRY_MS } from '../src/client/backoff.js'
+import {
+  afterEstablished,
+  afterFailure,
+  afterMaxAge,
+  clampRetry,
+  ESTABLISHED_MS,
+  FIRST_RETRY_MS,
+} from '../src/client/backoff.js'
 import { drawRetry, retryRange } from '../src/server/hub-options.js'
 import { drawAge } from '../src/server/registry.js'
 
@@ -192,7 +199,7 @@ class Simulation {
     this.#connections[process] = (this.#connections[process] ?? 0) + 1
     this.#live++
     this.#openedAt[client] = this.#now
-    this.#retryMs[client] = drawRetry(this.#range)
+    this.#retryMs[client] = clampRetry(drawRetry(this.#range))
     if (ageMs !== undefined) this.#plan(client, ageMs)
   }
 

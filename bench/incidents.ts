@@ -23,6 +23,14 @@ export function rollingDeploy(processes: number, everyMs: number, awayMs: number
   }))
 }
 
+/** All processes restart, and let in what they can, however many come. Within 1 s they are back before any client is. */
+export function crowded(clients: number, awayMs: number, processes = 20): Story['options'] {
+  return { clients, processes, joinsPerSecond: JOINS, incidents: restart(processes, awayMs), lastsMs: 150_000 }
+}
+
+/** What one process lets in, a second, where it does not grow with the crowd. */
+const JOINS = 5_000
+
 export interface Story {
   readonly name: string
   readonly title: string

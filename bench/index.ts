@@ -1,79 +1,43 @@
 // Side by side with others, and with Node alone: npm run bench
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism, cpus } from 'node:os'
-import { join } from 'node:path'
-import { bars } from './chart.js'
+import { availableParallelism, loadavg } from 'node:os'
+import { writePages } from './pages.js'
+import { Report } from './report.js'
 import { scenarios } from './scenarios.js'
-import { readSettings, USAGE } from './settings.js'
-import { markdown, plain, show, type Table, value } from './table.js'
+import { readOrder, type Settings, USAGE } from './settings.js'
+import { plain } from './table.js'
 
-/** What is written, and read again when only a part is measured anew. */
-interface Results {
-  node: string
-  machine: string
-  tables: Table[]
-}
-
-const settings = readSettings(process.argv.slice(2))
-const unknown = settings.only.filter((name) => !(name in scenarios))
-if (unknown.length > 0) {
-  console.error(`There is no ${unknown.join()}. There are: ${Object.keys(scenarios).join(', ')}\n${USAGE}`)
+const { runs, pages } = readOrder(process.argv.slice(2))
+const unknown = new Set(runs.flatMap(({ only }) => only.filter((name) => !(name in scenarios))))
+if (unknown.size > 0) {
+  console.error(`There is no ${[...unknown].join()}. There are: ${Object.keys(scenarios).join(', ')}\n${USAGE}`)
   process.exit(2)
 }
-const begun = performance.now()
-console.error(
-  `Node ${settings.version}, ${availableParallelism()} cores, ${settings.rounds} rounds, ${settings.full ? 'full' : 'short'} form, room for ${settings.maxConnections} connections`,
-)
-const tables: Table[] = []
-for (const [name, run] of Object.entries(scenarios)) {
-  if (settings.only.length > 0 && !settings.only.includes(name)) continue
-  const from = performance.now()
-  console.error(`\n${name}`)
-  try {
-    const found = await run(settings)
-    for (const table of found) console.log(plain(table))
-    tables.push(...found)
-  } catch (error) {
-    console.error(`${name} failed:`, error)
-    process.exitCode = 1
-  }
-  console.error(`${name}: ${((performance.now() - from) / 1_000).toFixed(0)} s`)
-}
-write()
-console.error(`\n${((performance.now() - begun) / 1_000).toFixed(0)} s; written to ${settings.out}`)
+if (pages) for (const page of writePages(runs[0]?.out ?? '')) console.error(`written: ${page}`)
+else for (const settings of runs) await runOn(settings)
 
-function write(): void {
-  mkdirSync(settings.out, { recursive: true })
-  const base = join(settings.out, `node-${settings.version}`)
-  const results: Results = {
-    node: settings.version,
-    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}`,
-    tables: [],
-  }
-  const before = earlier(`${base}.json`).filter(({ id }) => !tables.some((table) => table.id === id))
-  results.tables = [...before, ...tables]
-  writeFileSync(`${base}.json`, `${JSON.stringify(results, null, 1)}\n`)
-  const head = `# Node ${results.node}\n\nMedians (least–most). ${results.machine}; server and load in two processes, contenders interleaved.\n`
-  writeFileSync(`${base}.md`, [head, ...results.tables.map(markdown)].join('\n'))
-  for (const table of tables) {
-    for (const { key, title } of table.charts ?? []) {
-      const digits = table.columns.find((column) => column.key === key)?.digits
-      const drawn = table.rows.flatMap(({ name, cells }) => {
-        const cell = cells[key]
-        const length = value(cell)
-        if (cell === undefined || length === undefined) return []
-        const whiskers = typeof cell === 'object' ? { min: cell.min, max: cell.max } : {}
-        return [{ name, value: length, ...whiskers, label: show(length, digits) }]
-      })
-      writeFileSync(`${base}-${table.id}-${key}.svg`, bars(title, drawn))
+async function runOn(settings: Settings): Promise<void> {
+  const begun = performance.now()
+  const { version, full, maxConnections, only, out } = settings
+  console.error(
+    `\nNode ${version}, ${availableParallelism()} cores, ${full ? 'full' : 'short'} form, room for ${maxConnections} connections`,
+  )
+  const [busy = 0] = loadavg()
+  if (busy > 0.7) console.error(`This machine is busy (load ${busy.toFixed(1)}): what comes out is not worth keeping.`)
+  const report = new Report(settings)
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (only.length > 0 && !only.includes(name)) continue
+    const from = performance.now()
+    console.error(`\n${name}`)
+    try {
+      for await (const table of scenario(settings)) {
+        console.log(plain(table))
+        report.add(table)
+      }
+    } catch (error) {
+      console.error(`${name} failed:`, error)
+      process.exitCode = 1
     }
+    console.error(`${name}: ${((performance.now() - from) / 1_000).toFixed(0)} s`)
   }
-}
-
-function earlier(path: string): Table[] {
-  try {
-    return (JSON.parse(readFileSync(path, 'utf8')) as Results).tables
-  } catch {
-    return []
-  }
+  console.error(`\n${((performance.now() - begun) / 1_000).toFixed(0)} s; written to ${out}`)
 }

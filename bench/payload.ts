@@ -19,6 +19,18 @@ export function payload(n: number, bytes: number): string {
   return `~${String(n).padStart(DIGITS, '0')}${fill(bytes - DIGITS - 1)}`
 }
 
+/**
+ * The data of so many events, made before anything is measured: to make one costs up to a third of what the fastest
+ * take for an event. Each is one flat string, as `JSON.stringify` or a driver hands them out.
+ */
+export function payloads(count: number, bytes: number, first = 0): string[] {
+  const text = Buffer.from(payload(0, bytes))
+  return Array.from({ length: count }, (_, index) => {
+    text.write(String(first + index).padStart(DIGITS, '0'), 1, 'latin1')
+    return text.toString('latin1')
+  })
+}
+
 /** As {@link payload}, with the time at which it was made. */
 export function stamped(n: number, bytes: number): string {
   return `~${String(n).padStart(DIGITS, '0')}${String(microseconds()).padStart(STAMP_DIGITS, '0')}${fill(bytes - DIGITS - STAMP_DIGITS - 1)}`

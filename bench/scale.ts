@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { randomFrom } from '../src/testing/simulate.js'
 import { lines } from './chart.js'
 import { type CrowdReport, simulateCrowd, type Waiting } from './crowd.js'
-import { stories } from './incidents.js'
+import { crowded, stories } from './incidents.js'
 import { markdown, type Row, type Table } from './table.js'
 
 const [given = '1000000', out = 'bench/results'] = process.argv.slice(2)
@@ -49,8 +49,8 @@ if (deploy) {
       cells: {
         least: Math.min(...connections),
         most: Math.max(...connections),
-        attempts: Math.round(after.reduce((a, b) => a + b, 0) / after.length),
-        peak: after.reduce((a, b) => Math.max(a, b), 0),
+        attempts: Math.round(sum(after) / after.length),
+        peak: most(after),
       },
     }
   })
@@ -66,9 +66,67 @@ if (deploy) {
     rows: evenness,
   })
 }
+tables.push(retryTable())
 const text = tables.map(markdown).join('\n')
 writeFileSync(join(out, 'scale.md'), `# ${clients.toLocaleString('en-US')} clients of 20 processes\n\n${text}`)
 console.log(text)
+
+function most(values: Float64Array): number {
+  return values.reduce((a, b) => Math.max(a, b), 0)
+}
+
+function sum(values: Float64Array): number {
+  return values.reduce((a, b) => a + b, 0)
+}
+
+function liveAfter({ allLiveMs }: CrowdReport): number | string {
+  return allLiveMs < 0 ? 'not in this time' : allLiveMs / 1_000
+}
+
+/** What a wider `retryMs` gives, and what it costs. */
+function retryTable(): Table {
+  const ranges: (readonly [number, number])[] = [
+    [1_000, 5_000],
+    [1_000, 15_000],
+    [1_000, 30_000],
+    [1_000, 60_000],
+  ]
+  const rows = [clients / 100, clients / 10, clients].flatMap((crowd) =>
+    ranges.map((retryMs): Row => {
+      const [atOnce, later] = [500, 5_000].map((awayMs) =>
+        simulateCrowd({ ...crowded(crowd, awayMs), waiting: 'steady-sse', retryMs }),
+      ) as [CrowdReport, CrowdReport]
+      const all = sum(atOnce.attempts)
+      return {
+        name: `${crowd.toLocaleString('en-US')}, retryMs: [${retryMs.map((ms) => ms.toLocaleString('en-US').replace(',', '_')).join(', ')}]`,
+        cells: {
+          peak: most(atOnce.attempts),
+          densest: atOnce.densest,
+          part: (100 * atOnce.densest) / all,
+          perClient: all / crowd,
+          live: liveAfter(atOnce),
+          laterPerClient: sum(later.attempts) / crowd,
+          laterLive: liveAfter(later),
+        },
+      }
+    }),
+  )
+  return {
+    id: 'scale-retry',
+    title: 'All processes restart, with ranges of `retryMs`',
+    note: '20 processes, each of which lets in 5,000 a second; back at once, or away for 5 s.',
+    columns: [
+      { key: 'peak', title: 'most attempts/s' },
+      { key: 'densest', title: 'most in 100 ms' },
+      { key: 'part', title: 'of all, %', digits: 2 },
+      { key: 'perClient', title: 'attempts/client', digits: 2 },
+      { key: 'live', title: 'all live after s', digits: 1 },
+      { key: 'laterPerClient', title: 'away 5 s: attempts/client', digits: 2 },
+      { key: 'laterLive', title: 'all live after s', digits: 1 },
+    ],
+    rows,
+  }
+}
 
 function tableOf(id: string, title: string, found: readonly { name: string; report: CrowdReport }[]): Table {
   return {
@@ -82,16 +140,16 @@ function tableOf(id: string, title: string, found: readonly { name: string; repo
       { key: 'live', title: 'all live after s', digits: 1 },
     ],
     rows: found.map(({ name, report }) => {
-      const all = report.attempts.reduce((a, b) => a + b, 0)
-      const failed = report.failed.reduce((a, b) => a + b, 0)
+      const all = sum(report.attempts)
+      const failed = sum(report.failed)
       return {
         name,
         cells: {
-          peak: report.attempts.reduce((a, b) => Math.max(a, b), 0),
+          peak: most(report.attempts),
           densest: report.densest,
           perClient: all / clients,
           failed: (100 * failed) / Math.max(1, all),
-          live: report.allLiveMs < 0 ? 'not in this time' : report.allLiveMs / 1_000,
+          live: liveAfter(report),
         },
       }
     }),

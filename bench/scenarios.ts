@@ -10,8 +10,11 @@ import { storm } from './scenarios/storm.js'
 import type { Settings } from './settings.js'
 import type { Table } from './table.js'
 
+/** Tables come one by one, so that a run that is cut off leaves those that it had. */
+export type Scenario = (settings: Settings) => AsyncIterable<Table>
+
 /** By the name that `--only` takes. */
-export const scenarios: Record<string, (settings: Settings) => Promise<Table[]>> = {
+export const scenarios: Record<string, Scenario> = {
   flat,
   'fan-out': fanOut,
   burst,

@@ -41,25 +41,33 @@ export function show(cell: Cell | undefined, digits = 0): string {
   return cell.runs > 1 ? `${median} (${format(cell.min, digits)}–${format(cell.max, digits)})` : median
 }
 
-export function markdown({ title, note, columns, rows }: Table): string {
-  const lines = rows.map(
-    ({ name, cells }) => `| ${[name, ...columns.map(({ key, digits }) => show(cells[key], digits))].join(' | ')} |`,
-  )
-  const head = `| ${['', ...columns.map(({ title: each }) => each)].join(' | ')} |`
-  const rule = `|---|${columns.map(() => '---:|').join('')}`
-  return [`### ${title}`, '', ...(note ? [note, ''] : []), head, rule, ...lines, ''].join('\n')
+export function markdown(table: Table): string {
+  const { title, note } = table
+  return [`### ${title}`, '', ...(note ? [note, ''] : []), grid(table), ''].join('\n')
+}
+
+/** The bare table, in Markdown, with columns as wide as what stands in them. */
+export function grid({ columns, rows }: Table): string {
+  const texts = [['', ...columns.map(({ title }) => title)], ...rows.map((row) => textsOf(row, columns))]
+  const widths = texts[0]?.map((_, column) => Math.max(3, ...texts.map((row) => row[column]?.length ?? 0))) ?? []
+  const line = (row: readonly string[]) => `| ${row.map((text, column) => padded(text, column, widths)).join(' | ')} |`
+  const rule = `| ${widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`
+  const [head = [], ...body] = texts
+  return [line(head), rule, ...body.map(line)].join('\n')
+}
+
+function textsOf({ name, cells }: Row, columns: readonly Column[]): string[] {
+  return [name, ...columns.map(({ key, digits }) => show(cells[key], digits))]
+}
+
+function padded(text: string, column: number, widths: readonly number[]): string {
+  const width = widths[column] ?? 0
+  return column === 0 ? text.padEnd(width) : text.padStart(width)
 }
 
 export function plain({ title, note, columns, rows }: Table): string {
-  const grid = [
-    ['', ...columns.map((column) => column.title)],
-    ...rows.map(({ name, cells }) => [name, ...columns.map(({ key, digits }) => show(cells[key], digits))]),
-  ]
-  const widths = (grid[0] ?? []).map((_, column) => Math.max(...grid.map((row) => row[column]?.length ?? 0)))
-  const lines = grid.map((row) =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join('  '),
-  )
+  const texts = [['', ...columns.map((column) => column.title)], ...rows.map((row) => textsOf(row, columns))]
+  const widths = (texts[0] ?? []).map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)))
+  const lines = texts.map((row) => row.map((text, column) => padded(text, column, widths)).join('  '))
   return [`\n${title}`, ...(note ? [note] : []), ...lines].join('\n')
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { simulateCrowd, type Waiting } from '../bench/crowd.js'
-import { restart, stories } from '../bench/incidents.js'
+import { crowded, restart, stories } from '../bench/incidents.js'
 import { runs, seeded } from './property/runs.js'
 
 const CROWD = 20_000
@@ -38,6 +38,26 @@ test('the same clients without jitter come all in one tenth of a second', async 
   await seeded(1, async () => {
     expect(story(afterRestart, 'native EventSource').densest).toBe(CROWD)
     expect(story(afterRestart, 'exponential, no jitter').densest).toBe(CROWD)
+  })
+})
+
+test('a `retryMs` as wide as clients ÷ joins a second lets nearly everybody in at the first attempt, and a narrower one does not', async () => {
+  await seeded(1, async () => {
+    // 4,000 joins a second of all processes: 20,000 clients need 5 s.
+    const options = { ...crowded(CROWD, 500), joinsPerSecond: 200, waiting: 'steady-sse' } as const
+    const wide = simulateCrowd({ ...options, retryMs: [1_000, 6_000] })
+    const narrow = simulateCrowd({ ...options, retryMs: [1_000, 2_000] })
+    expect(sum(wide.failed)).toBeLessThan(0.02 * CROWD)
+    expect(sum(narrow.failed)).toBeGreaterThan(0.5 * CROWD)
+  })
+})
+
+test('a client takes no wait above 60 s, and comes back within 66 s, whatever `retryMs` says', async () => {
+  await seeded(1, async () => {
+    const report = simulateCrowd({ ...crowded(CROWD, 500), waiting: 'steady-sse', retryMs: [1_000, 600_000] })
+    expect(sum(report.failed)).toBe(0)
+    expect(report.allLiveMs).toBeGreaterThan(60_000)
+    expect(report.allLiveMs).toBeLessThanOrEqual(66_010)
   })
 })
 

@@ -19,6 +19,8 @@ export interface Arrived {
   readonly at: number
   readonly events: number
   readonly bytes: number
+  /** How often something arrived: a heartbeat comes by itself. */
+  readonly pieces: number
   /** Events that were not the ones to come next. */
   readonly disordered: number
   /** Connections that were cut. */
@@ -43,6 +45,7 @@ export class Crowd {
   readonly #tail: number
   #events = 0
   #bytes = 0
+  #pieces = 0
   #disordered = 0
   #cut = 0
   #closing = false
@@ -84,7 +87,13 @@ export class Crowd {
   }
 
   counts(): Omit<Arrived, 'at'> {
-    return { events: this.#events, bytes: this.#bytes, disordered: this.#disordered, cut: this.#cut }
+    return {
+      events: this.#events,
+      bytes: this.#bytes,
+      pieces: this.#pieces,
+      disordered: this.#disordered,
+      cut: this.#cut,
+    }
   }
 
   /** Forgets what arrived; event 0 is the next. */
@@ -152,6 +161,7 @@ export class Crowd {
       })
       socket.on('data', (bytes) => {
         this.#bytes += bytes.length
+        this.#pieces++
         if (reader.head) {
           reader.head = false
           if (bytes.indexOf('HTTP/1.1 200') !== 0) return reject(new Error(bytes.subarray(0, 200).toString()))

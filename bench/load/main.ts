@@ -1,11 +1,13 @@
 // The process of the load: a crowd of raw readers.
-import { answer, memory } from '../child.js'
+import { answer, cpu, memory } from '../child.js'
 import { Histogram } from '../statistics.js'
+import type { Return } from './attempts.js'
 import { type Arrived, Crowd, type CrowdOptions } from './crowd.js'
-import { Herd, type Policy, type Storm } from './storm.js'
+import { Herd, type Policy } from './storm.js'
 
 let crowd: Crowd
 let herd: Herd
+let cpuBefore = 0
 
 const verbs = {
   async open(port: number, count: number, options: CrowdOptions = {}): Promise<void> {
@@ -27,6 +29,11 @@ const verbs = {
   },
   close: (): Promise<void> => crowd.close(),
   memory,
+  /** Begins to count the CPU of the load. */
+  begin(): void {
+    cpuBefore = cpu()
+  },
+  used: (): number => cpu() - cpuBefore,
   /** Connects and leaves, so many times, so many at once. */
   async churn(port: number, rounds: number, together: number): Promise<void> {
     for (let round = 0; round < rounds; round++) {
@@ -39,7 +46,8 @@ const verbs = {
     herd = new Herd(port, count, policy)
     await herd.open()
   },
-  herdBack: (): Promise<Storm> => herd.back(),
+  herdUntil: (events: number): Promise<void> => herd.until(events, 20_000),
+  herdBack: (missed: number): Promise<Return> => herd.back(missed),
 }
 
 export type LoadVerbs = typeof verbs

@@ -1,5 +1,5 @@
 // A client as an application has it: from the publish in one process to the handler in another.
-import { connect } from 'steady-sse/client'
+import { connect, type EventStream } from 'steady-sse/client'
 import { answer } from '../child.js'
 import { DIGITS, microseconds, STAMP_DIGITS } from '../payload.js'
 import { Histogram } from '../statistics.js'
@@ -7,10 +7,11 @@ import { Histogram } from '../statistics.js'
 let latency = new Histogram()
 let disordered = 0
 let next: number | undefined
+let stream: EventStream
 
 const verbs = {
   open(port: number): void {
-    const stream = connect(`http://127.0.0.1:${port}/`)
+    stream = connect(`http://127.0.0.1:${port}/`)
     void (async () => {
       for await (const item of stream) {
         if (item.type !== 'event') continue
@@ -24,6 +25,7 @@ const verbs = {
       }
     })()
   },
+  close: (): void => stream.close(),
   forget(): void {
     latency = new Histogram()
     disordered = 0

@@ -1,32 +1,21 @@
 // Clients of a server that restarts: as light as a socket, with the waits of this library's own client, or of others.
 import { connect, type Socket } from 'node:net'
-import { afterEstablished, afterFailure, FIRST_RETRY_MS } from '../../src/client/backoff.js'
-import { microseconds } from '../payload.js'
+import { afterEstablished, afterFailure, clampRetry, ESTABLISHED_MS, FIRST_RETRY_MS } from '../../src/client/backoff.js'
+import { DIGITS, microseconds } from '../payload.js'
+import { type Return, ReturnLog } from './attempts.js'
 
-export type Policy = 'steady-sse' | 'fixed 3 s' | 'exponential without jitter'
-
-export interface Storm {
-  /** Attempts in each 100 ms since the first connection was cut. */
-  readonly attempts: readonly number[]
-  /** When all were live again, in milliseconds since then. */
-  readonly liveMs: number
-  /** How many events arrived after the restart, on all together, and how many were out of order. */
-  readonly events: number
-  readonly disordered: number
-}
+export type Policy = 'steady-sse' | 'fixed 3 s'
 
 /** The clients. Call `open`, restart the server, call `back`. */
 export class Herd {
+  readonly log = new ReturnLog()
   readonly #port: number
   readonly #count: number
   readonly #policy: Policy
-  readonly #attempts: number[] = []
-  #cutAt = 0
   #live = 0
-  #events = 0
-  #disordered = 0
-  #back: (() => void) | undefined
+  #liveAt = 0
   #opening = 0
+  #seen = 0
 
   constructor(port: number, count: number, policy: Policy) {
     this.#port = port
@@ -34,6 +23,7 @@ export class Herd {
     this.#policy = policy
   }
 
+  /** Resolves when all have a head. */
   async open(): Promise<void> {
     for (let begun = 0; begun < this.#count; ) {
       while (begun < this.#count && this.#opening < 200) {
@@ -41,63 +31,54 @@ export class Herd {
         this.#opening++
         new Client(this).attempt()
       }
-      await new Promise((resolve) => setTimeout(resolve, 1))
+      await tick()
     }
-    await this.#allLive()
+    while (this.#live < this.#count) await tick()
   }
 
-  async back(): Promise<Storm> {
-    while (this.#cutAt === 0) await new Promise((resolve) => setTimeout(resolve, 1))
-    await this.#allLive()
-    const liveMs = (microseconds() - this.#cutAt) / 1_000
-    // What they missed is on its way.
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    return {
-      attempts: Array.from(this.#attempts, (count) => count ?? 0),
-      liveMs,
-      events: this.#events,
-      disordered: this.#disordered,
-    }
+  /** Resolves when so many events have arrived on all together. */
+  async until(events: number, limitMs: number): Promise<void> {
+    const end = performance.now() + limitMs
+    while (this.#seen < events && performance.now() < end) await tick()
+  }
+
+  /** Resolves when all are live again after a cut, and have had so many events each. */
+  async back(missed: number): Promise<Return> {
+    while (!this.log.begun || this.#live < this.#count) await tick()
+    const liveAt = this.#liveAt
+    await this.until(this.#count * (missed + 1), 10_000)
+    return this.log.report(liveAt)
   }
 
   /** How long one waits that was live, or has failed so often. */
   delay(retryMs: number, failures: number): number {
     if (this.#policy === 'fixed 3 s') return 3_000
-    if (this.#policy === 'exponential without jitter') return Math.min(30_000, 1_000 * 2 ** failures)
     return failures === 0 ? afterEstablished(retryMs, Math.random()) : afterFailure(failures, retryMs, Math.random())
   }
 
-  connect(): Socket {
-    if (this.#cutAt > 0) {
-      const tenth = Math.floor((microseconds() - this.#cutAt) / 100_000)
-      this.#attempts[tenth] = (this.#attempts[tenth] ?? 0) + 1
-    }
+  connect(due: number): Socket {
+    this.log.attempt(due)
     return connect({ port: this.#port, host: '127.0.0.1', noDelay: true })
   }
 
   live(): void {
     this.#live++
+    this.#liveAt = microseconds()
     if (this.#opening > 0) this.#opening--
-    if (this.#live === this.#count) this.#back?.()
   }
 
   cut(): void {
     this.#live--
-    if (this.#cutAt === 0) this.#cutAt = microseconds()
+    this.log.cut()
   }
 
   event(inOrder: boolean): void {
-    this.#events++
-    if (!inOrder) this.#disordered++
-  }
-
-  #allLive(): Promise<void> | undefined {
-    if (this.#live === this.#count) return undefined
-    return new Promise((resolve) => {
-      this.#back = resolve
-    })
+    this.#seen++
+    this.log.event(inOrder)
   }
 }
+
+const tick = () => new Promise<void>((resolve) => setTimeout(resolve, 1))
 
 class Client {
   readonly #herd: Herd
@@ -111,9 +92,9 @@ class Client {
     this.#herd = herd
   }
 
-  attempt(): void {
-    const socket = this.#herd.connect()
-    let isLive = false
+  attempt(due = 0): void {
+    const madeAt = microseconds()
+    const socket = this.#herd.connect(due)
     let openedAt = 0
     let hasEvent = false
     this.#text = ''
@@ -121,17 +102,20 @@ class Client {
     socket.write(`GET / HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n${cursor}\r\n`)
     socket.on('error', () => {})
     socket.on('data', (bytes) => {
+      if (openedAt === 0) {
+        openedAt = microseconds()
+        this.#herd.live()
+        this.#herd.log.head(madeAt)
+      }
       hasEvent = this.#read(bytes) || hasEvent
-      if (isLive) return
-      isLive = true
-      openedAt = microseconds()
-      this.#herd.live()
     })
     socket.on('close', () => {
-      if (isLive) this.#herd.cut()
-      const established = hasEvent || (isLive && microseconds() - openedAt >= 5_000_000)
+      if (openedAt > 0) this.#herd.cut()
+      const established = hasEvent || (openedAt > 0 && microseconds() - openedAt >= 1_000 * ESTABLISHED_MS)
       this.#failures = established ? 0 : this.#failures + 1
-      setTimeout(() => this.attempt(), this.#herd.delay(this.#retryMs, this.#failures))
+      const delayMs = this.#herd.delay(this.#retryMs, this.#failures)
+      const next = microseconds() + 1_000 * delayMs
+      setTimeout(() => this.attempt(next), delayMs)
     })
   }
 
@@ -143,12 +127,12 @@ class Client {
     const text = this.#text.slice(0, end)
     this.#text = this.#text.slice(end)
     const retry = /^retry: (\d+)/m.exec(text)
-    if (retry) this.#retryMs = Number(retry[1])
+    if (retry) this.#retryMs = clampRetry(Number(retry[1]))
     const id = text.lastIndexOf('\nid: ')
     if (id !== -1) this.#lastEventId = text.slice(id + 5).split(/\r?\n/, 1)[0] ?? ''
     let any = false
-    for (let at = text.indexOf('~'); at !== -1; at = text.indexOf('~', at + 8)) {
-      const number = Number(text.slice(at + 1, at + 8))
+    for (let at = text.indexOf('~'); at !== -1; at = text.indexOf('~', at + 1 + DIGITS)) {
+      const number = Number(text.slice(at + 1, at + 1 + DIGITS))
       any = true
       this.#herd.event(number === this.#next)
       this.#next = number + 1

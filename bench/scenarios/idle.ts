@@ -1,63 +1,62 @@
 // What a connection costs that nothing is said on: memory, and the CPU of heartbeats.
-import { cells, pause, Server, say, startLoad } from '../rig.js'
+import { cells, interleaved, measured, pause, type Runs, ratio, Server, say, startLoad } from '../rig.js'
 import type { ContenderName } from '../server/contenders.js'
-import type { Settings } from '../settings.js'
-import { type Spread, spread } from '../statistics.js'
+import { roundsOf, type Settings } from '../settings.js'
 import type { Table } from '../table.js'
 
 const NAMES: ContenderName[] = ['raw socket', 'res.write', 'steady-sse', 'better-sse', '@fastify/sse', 'hono', 'h3']
 /** Those that have heartbeats. */
 const BEATING: ContenderName[] = ['res.write', 'steady-sse', 'better-sse', '@fastify/sse']
 const HEARTBEAT_MS = 2_000
+const BEATS = 1
 
-export async function idle(settings: Settings): Promise<Table[]> {
+export async function* idle(settings: Settings): AsyncGenerator<Table> {
   const size = Math.min(Math.round(10_000 / settings.scale), settings.maxConnections)
   const names = settings.full ? NAMES : NAMES.slice(0, 4)
-  const rounds = Math.min(settings.rounds, settings.full ? 5 : 2)
-  const found = new Map<string, { kb: number[]; heapKb: number[]; beat: number[] }>()
-  for (let round = 0; round < rounds; round++) {
-    for (const name of names) {
-      const kept = found.get(name) ?? { kb: [], heapKb: [], beat: [] }
-      found.set(name, kept)
-      const quiet = await idleOf(settings, name, size)
-      kept.kb.push(quiet.kb)
-      kept.heapKb.push(quiet.heapKb)
-      if (BEATING.includes(name)) kept.beat.push(await beatOf(settings, name, size))
-      say(`  ${name}: ${quiet.kb.toFixed(1)} KB, ${kept.beat.at(-1)?.toFixed(1) ?? '–'} µs per heartbeat`)
-    }
-  }
-  const base = found.get('res.write')?.kb ?? []
-  const relative = (kb: readonly number[]): Spread =>
-    spread(kb.map((each, round) => each / (base[round] ?? Number.NaN)))
-  return [
-    {
-      id: 'idle',
-      title: `Idle: ${size.toLocaleString('en-US')} connections that get nothing`,
-      note: `Resident memory of the server, after a collection, for each connection more. Heartbeats: one in ${HEARTBEAT_MS / 1_000} s, with the CPU of the server for each.`,
-      columns: [
-        { key: 'kb', title: 'KB/connection', digits: 1 },
-        { key: 'ratio', title: '× a bare response', digits: 2 },
-        { key: 'heapKb', title: 'of it heap KB', digits: 1 },
-        { key: 'beat', title: 'CPU µs/heartbeat', digits: 1 },
-      ],
-      rows: names.map((name) => {
-        const { kb = [], heapKb = [], beat = [] } = found.get(name) ?? {}
-        return {
-          name: name === 'res.write' ? 'a bare response' : name,
-          cells: cells({
-            kb: spread(kb),
-            ratio: relative(kb),
-            heapKb: spread(heapKb).median,
-            beat: beat.length ? spread(beat) : undefined,
-          }),
-        }
-      }),
-      charts: [{ key: 'kb', title: `Memory per idle connection at ${size.toLocaleString('en-US')}, KB` }],
-    },
-  ]
+  const quiet = await interleaved(names, roundsOf(settings, 2), async (name) => {
+    const found = await quietOf(settings, name as ContenderName, size)
+    say(`  ${name}: ${found.kb.toFixed(1)} KB`)
+    return found
+  })
+  const beating = names.filter((name) => BEATING.includes(name))
+  const beats = await interleaved(beating, roundsOf(settings, 1, 3), async (name) => {
+    const found = await beatOf(settings, name as ContenderName, size)
+    say(`  ${name}: ${found.toFixed(1)} µs per heartbeat`)
+    return found
+  })
+  yield tableOf(names, size, quiet, beats)
 }
 
-async function idleOf(settings: Settings, name: ContenderName, size: number) {
+interface Quiet {
+  readonly kb: number
+  readonly heapKb: number
+}
+
+function tableOf(names: readonly string[], size: number, quiet: Runs<Quiet>, beats: Runs<number>): Table {
+  return {
+    id: 'idle',
+    title: `Idle: ${size.toLocaleString('en-US')} connections that get nothing`,
+    note: `Resident memory of the server, after a collection, for each connection more. Heartbeats: one in ${HEARTBEAT_MS / 1_000} s, with the CPU of the server for each.`,
+    columns: [
+      { key: 'kb', title: 'KB/connection', digits: 1 },
+      { key: 'ratio', title: '× a bare response', digits: 2 },
+      { key: 'heapKb', title: 'of it heap KB', digits: 1 },
+      { key: 'beat', title: 'CPU µs/heartbeat', digits: 1 },
+    ],
+    rows: names.map((name) => ({
+      name: name === 'res.write' ? 'a bare response' : name,
+      cells: cells({
+        kb: measured(quiet, name, ({ kb }) => kb),
+        ratio: ratio(quiet, name, 'res.write', ({ kb }) => kb),
+        heapKb: measured(quiet, name, ({ heapKb }) => heapKb)?.median,
+        beat: measured(beats, name, (us) => us),
+      }),
+    })),
+    charts: [{ key: 'kb', title: `KB per idle connection at ${size.toLocaleString('en-US')} (less is better)` }],
+  }
+}
+
+async function quietOf(settings: Settings, name: ContenderName, size: number): Promise<Quiet> {
   await using server = await Server.start(settings, name, { heartbeatMs: 0 })
   await using load = startLoad(settings)
   // What a first crowd leaves behind is the process', not a connection's.
@@ -81,6 +80,10 @@ async function beatOf(settings: Settings, name: ContenderName, size: number): Pr
   await server.has(size)
   await pause(HEARTBEAT_MS)
   await server.call('begin')
-  await pause(2 * HEARTBEAT_MS)
-  return (await server.call('used')) / (2 * size)
+  const before = await load.call('counts')
+  await pause(BEATS * HEARTBEAT_MS)
+  const [used, after] = await Promise.all([server.call('used'), load.call('counts')])
+  const arrived = after.pieces - before.pieces
+  if (arrived < 0.9 * BEATS * size) throw new Error(`${arrived} heartbeats instead of ${BEATS * size}`)
+  return used / arrived
 }

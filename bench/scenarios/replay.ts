@@ -1,13 +1,13 @@
 // A crowd that comes late and is told everything; and people who come and go.
-import { cells, interleaved, measured, Server, say, startLoad } from '../rig.js'
+import { cells, interleaved, measured, Server, Servers, say, startLoad } from '../rig.js'
 import type { ContenderName } from '../server/contenders.js'
-import type { Settings } from '../settings.js'
+import { roundsOf, type Settings } from '../settings.js'
 import type { Table } from '../table.js'
 
-export async function replay(settings: Settings): Promise<Table[]> {
+export async function* replay(settings: Settings): AsyncGenerator<Table> {
   const size = Math.round(1_000 / settings.scale)
   const events = settings.full ? 100_000 : 10_000
-  const runs = await interleaved(['steady-sse'], settings.full ? 1 : settings.rounds, async () => {
+  const runs = await interleaved(['steady-sse'], roundsOf(settings, 2, 1), async () => {
     await using server = await Server.start(settings, 'steady-sse', { heartbeatMs: 0, replay: events })
     await using load = startLoad(settings)
     await server.call('record', events, 100)
@@ -32,49 +32,48 @@ export async function replay(settings: Settings): Promise<Table[]> {
     }
   })
   const name = 'steady-sse'
-  return [
-    {
-      id: 'replay',
-      title: `Replay: ${size.toLocaleString('en-US')} clients at once, ${events.toLocaleString('en-US')} events of 100 B each`,
-      note: 'All events arrived on every connection, in order, without a gap.',
-      columns: [
-        { key: 'seconds', title: 'all have all after s', digits: 1 },
-        { key: 'perSecond', title: 'M events/s', digits: 2 },
-        { key: 'cpu', title: 'server CPU µs/event', digits: 3 },
-        { key: 'reads', title: 'store reads' },
-        { key: 'pages', title: 'pages in the log' },
-        { key: 'mb', title: 'RSS + MB' },
-        { key: 'checked', title: 'checked' },
-      ],
-      rows: [
-        {
-          name,
-          cells: cells(
-            {
-              seconds: measured(runs, name, ({ seconds }) => seconds),
-              perSecond: measured(runs, name, ({ perSecond }) => perSecond),
-              cpu: measured(runs, name, ({ cpu }) => cpu),
-              reads: measured(runs, name, ({ reads }) => reads),
-              pages: Math.ceil(events / 256),
-              mb: measured(runs, name, ({ mb }) => mb),
-              checked: 'all, in order',
-            },
-            runs.failed.get(name),
-          ),
-        },
-      ],
-    },
-  ]
+  yield {
+    id: 'replay',
+    title: `Replay: ${size.toLocaleString('en-US')} clients at once, ${events.toLocaleString('en-US')} events of 100 B each`,
+    note: 'All events arrived on every connection, in order, without a gap.',
+    columns: [
+      { key: 'seconds', title: 'all have all after s', digits: 1 },
+      { key: 'perSecond', title: 'M events/s', digits: 2 },
+      { key: 'cpu', title: 'server CPU µs/event', digits: 3 },
+      { key: 'reads', title: 'store reads' },
+      { key: 'pages', title: 'pages in the log' },
+      { key: 'mb', title: 'RSS + MB' },
+      { key: 'checked', title: 'checked' },
+    ],
+    rows: [
+      {
+        name,
+        cells: cells(
+          {
+            seconds: measured(runs, name, ({ seconds }) => seconds),
+            perSecond: measured(runs, name, ({ perSecond }) => perSecond),
+            cpu: measured(runs, name, ({ cpu }) => cpu),
+            reads: measured(runs, name, ({ reads }) => reads),
+            pages: Math.ceil(events / 256),
+            mb: measured(runs, name, ({ mb }) => mb),
+            checked: 'all, in order',
+          },
+          runs.failed.get(name),
+        ),
+      },
+    ],
+  }
 }
 
 const COMING: ContenderName[] = ['res.write', 'steady-sse', 'better-sse', '@fastify/sse', 'hono', 'h3']
 
-export async function churn(settings: Settings): Promise<Table[]> {
-  const [rounds, together] = [20, Math.round(200 / settings.scale)]
-  const runs = await interleaved(COMING, Math.min(settings.rounds, 3), async (name) => {
-    await using server = await Server.start(settings, name as ContenderName, {})
-    await using load = startLoad(settings)
-    await load.call('churn', server.port, 10, together)
+export async function* churn(settings: Settings): AsyncGenerator<Table> {
+  const [rounds, together] = [15, Math.round(200 / settings.scale)]
+  await using load = startLoad(settings)
+  await using servers = await Servers.start(settings, COMING, {})
+  const runs = await interleaved(COMING, roundsOf(settings, 2, 3), async (name) => {
+    const server = servers.get(name)
+    await load.call('churn', server.port, 5, together)
     await server.has(0)
     const before = await server.call('memory')
     await server.call('begin')
@@ -87,26 +86,24 @@ export async function churn(settings: Settings): Promise<Table[]> {
     say(`  ${name}: ${found.cpu.toFixed(0)} µs, ${found.left.toFixed(0)} B left`)
     return found
   })
-  return [
-    {
-      id: 'churn',
-      title: `Churn: ${(rounds * together).toLocaleString('en-US')} clients connect and leave, ${together} at a time`,
-      columns: [
-        { key: 'cpu', title: 'server CPU µs/visit' },
-        { key: 'left', title: 'heap left B/visit' },
-        { key: 'checked', title: 'checked' },
-      ],
-      rows: COMING.map((name) => ({
-        name,
-        cells: cells(
-          {
-            cpu: measured(runs, name, ({ cpu }) => cpu),
-            left: measured(runs, name, ({ left }) => left),
-            checked: 'no connection left',
-          },
-          runs.failed.get(name),
-        ),
-      })),
-    },
-  ]
+  yield {
+    id: 'churn',
+    title: `Churn: ${(rounds * together).toLocaleString('en-US')} clients connect and leave, ${together} at a time`,
+    columns: [
+      { key: 'cpu', title: 'server CPU µs/visit' },
+      { key: 'left', title: 'heap left B/visit' },
+      { key: 'checked', title: 'checked' },
+    ],
+    rows: COMING.map((name) => ({
+      name,
+      cells: cells(
+        {
+          cpu: measured(runs, name, ({ cpu }) => cpu),
+          left: measured(runs, name, ({ left }) => left),
+          checked: 'no connection left',
+        },
+        runs.failed.get(name),
+      ),
+    })),
+  }
 }

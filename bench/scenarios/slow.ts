@@ -1,15 +1,15 @@
 // Slow readers: what one in ten that reads nothing, or a drip, does to the others.
 import { cells, interleaved, measured, pause, ratio, Server, say, startLoad } from '../rig.js'
-import type { Settings } from '../settings.js'
+import { roundsOf, type Settings } from '../settings.js'
 import type { Table } from '../table.js'
 
 const BYTES = 4_000
 const WAYS = ['all read', 'one in ten stalled', 'one in ten drips']
 
-export async function slow(settings: Settings): Promise<Table[]> {
-  const size = Math.round(200 / Math.min(4, settings.scale))
+export async function* slow(settings: Settings): AsyncGenerator<Table> {
+  const size = Math.round((settings.full ? 200 : 100) / Math.min(4, settings.scale))
   const paced = 400
-  const runs = await interleaved(WAYS, settings.rounds, async (way) => {
+  const runs = await interleaved(WAYS, roundsOf(settings, 2), async (way) => {
     await using server = await Server.start(settings, 'steady-sse', { heartbeatMs: 0 })
     await using load = startLoad(settings)
     await load.call('open', server.port, size, { stamped: true })
@@ -37,35 +37,33 @@ export async function slow(settings: Settings): Promise<Table[]> {
     say(`  ${way}: p99 ${(all.p99 / 1_000).toFixed(1)} ms, ${mb.toFixed(0)} MB, ${stalled} stalled, ${facts.gaps} gaps`)
     return { p50: all.p50 / 1_000, p99: all.p99 / 1_000, used: used / paced / size, mb, buffersMb }
   })
-  return [
-    {
-      id: 'slow',
-      title: `Slow readers: ${size} connections, ${paced} events of ${BYTES} B, one in 5 ms`,
-      note: 'The delay is that of the readers that read. It is measured from when the others have blocked.',
-      columns: [
-        { key: 'p50', title: 'p50 ms', digits: 2 },
-        { key: 'p99', title: 'p99 ms', digits: 2 },
-        { key: 'ratio', title: 'p99 × all read', digits: 2 },
-        { key: 'used', title: 'CPU µs/delivery', digits: 1 },
-        { key: 'mb', title: 'RSS + MB', digits: 0 },
-        { key: 'buffersMb', title: 'heap and buffers + MB', digits: 1 },
-        { key: 'checked', title: 'checked' },
-      ],
-      rows: WAYS.map((name) => ({
-        name,
-        cells: cells(
-          {
-            p50: measured(runs, name, ({ p50 }) => p50),
-            p99: measured(runs, name, ({ p99 }) => p99),
-            ratio: ratio(runs, name, 'all read', ({ p99 }) => p99),
-            used: measured(runs, name, ({ used }) => used),
-            mb: measured(runs, name, ({ mb }) => mb),
-            buffersMb: measured(runs, name, ({ buffersMb }) => buffersMb),
-            checked: 'in order',
-          },
-          runs.failed.get(name),
-        ),
-      })),
-    },
-  ]
+  yield {
+    id: 'slow',
+    title: `Slow readers: ${size} connections, ${paced} events of ${BYTES} B, one in 5 ms`,
+    note: 'The delay is that of the readers that read. It is measured from when the others have blocked.',
+    columns: [
+      { key: 'p50', title: 'p50 ms', digits: 2 },
+      { key: 'p99', title: 'p99 ms', digits: 2 },
+      { key: 'ratio', title: 'p99 × all read', digits: 2 },
+      { key: 'used', title: 'CPU µs/delivery', digits: 1 },
+      { key: 'mb', title: 'RSS + MB', digits: 0 },
+      { key: 'buffersMb', title: 'heap and buffers + MB', digits: 1 },
+      { key: 'checked', title: 'checked' },
+    ],
+    rows: WAYS.map((name) => ({
+      name,
+      cells: cells(
+        {
+          p50: measured(runs, name, ({ p50 }) => p50),
+          p99: measured(runs, name, ({ p99 }) => p99),
+          ratio: ratio(runs, name, 'all read', ({ p99 }) => p99),
+          used: measured(runs, name, ({ used }) => used),
+          mb: measured(runs, name, ({ mb }) => mb),
+          buffersMb: measured(runs, name, ({ buffersMb }) => buffersMb),
+          checked: 'in order',
+        },
+        runs.failed.get(name),
+      ),
+    })),
+  }
 }

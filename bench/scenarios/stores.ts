@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child } from '../child.js'
 import { cells, say } from '../rig.js'
-import type { Settings } from '../settings.js'
+import { roundsOf, type Settings } from '../settings.js'
 import { spread } from '../statistics.js'
 import type { StoreName, StoreVerbs } from '../stores/process.js'
 import type { Row, Table } from '../table.js'
 
 const NAMES: StoreName[] = ['memory', 'sqlite', 'sqlite, synchronous normal', 'redis', 'postgres']
 
-export async function stores(settings: Settings): Promise<Table[]> {
+export async function* stores(settings: Settings): AsyncGenerator<Table> {
   const rows: Row[] = []
   for (const name of NAMES) {
     const found: Awaited<ReturnType<typeof measure>>[] = []
     try {
-      for (let round = 0; round < settings.rounds; round++) found.push(await measure(settings, name))
+      for (let round = 0; round < roundsOf(settings, 2); round++) found.push(await measure(settings, name))
     } catch (error) {
       say(`  ${name}: ${error instanceof Error ? error.stack : error}`)
       rows.push({
@@ -40,23 +40,21 @@ export async function stores(settings: Settings): Promise<Table[]> {
     })
     say(`  ${name}: done`)
   }
-  return [
-    {
-      id: 'stores',
-      title: 'Stores: append, and from one process to another',
-      note: 'Events of 200 B, each its own append. The delay is from before `publish` in one process to the subscriber in another (memory: in the same), one event in 3 ms.',
-      columns: [
-        { key: 'one', title: 'append p50 ms', digits: 3 },
-        { key: 'onePerSecond', title: 'one at a time /s' },
-        { key: 'many', title: '64 at a time /s' },
-        { key: 'cpu', title: 'CPU µs/append', digits: 1 },
-        { key: 'p50', title: 'to the other p50 ms', digits: 2 },
-        { key: 'p99', title: 'p99 ms', digits: 2 },
-        { key: 'checked', title: 'arrived' },
-      ],
-      rows,
-    },
-  ]
+  yield {
+    id: 'stores',
+    title: 'Stores: append, and from one process to another',
+    note: 'Events of 200 B, each its own append. The delay is from before `publish` in one process to the subscriber in another (memory: in the same), one event in 3 ms.',
+    columns: [
+      { key: 'one', title: 'append p50 ms', digits: 3 },
+      { key: 'onePerSecond', title: 'one at a time /s' },
+      { key: 'many', title: '64 at a time /s' },
+      { key: 'cpu', title: 'CPU µs/append', digits: 1 },
+      { key: 'p50', title: 'to the other p50 ms', digits: 2 },
+      { key: 'p99', title: 'p99 ms', digits: 2 },
+      { key: 'checked', title: 'arrived' },
+    ],
+    rows,
+  }
 }
 
 async function measure(settings: Settings, name: StoreName) {
@@ -69,11 +67,11 @@ async function measure(settings: Settings, name: StoreName) {
     // Memory is one process's own: it follows itself.
     const follower = name === 'memory' ? one : other
     if (follower === other) await other.call('open', name, place, false)
-    const count = Math.round((name === 'memory' ? 20_000 : 2_000) / settings.scale)
+    const count = Math.round((name === 'memory' ? 20_000 : settings.full ? 2_000 : 1_000) / settings.scale)
     await one.call('append', Math.ceil(count / 5), 1)
     const single = await one.call('append', count, 1)
     const many = await one.call('append', 2 * count, 64)
-    const events = Math.round(500 / settings.scale)
+    const events = Math.round((settings.full ? 500 : 300) / settings.scale)
     await follower.call('follow', events)
     await one.call('publish', events, 3)
     const delays = (await follower.call('delays')).toSorted((a, b) => a - b)

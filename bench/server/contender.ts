@@ -4,8 +4,8 @@ export interface Contender {
   listen(): Promise<number>
   /** How many responses are open and would get an event. */
   connections(): number
-  /** Writes `count` events of `bytes` to the one connection, as fast as it takes them. */
-  flat?(count: number, bytes: number): Promise<void>
+  /** Writes an event for each to the one connection, as fast as it takes them. */
+  flat?(data: readonly string[]): Promise<void>
   /** Hands one event to all connections. */
   send?(data: string, n: number): unknown
   /** Hands several events to all connections in one tick, as this library is meant to. Default: `send` for each. */
@@ -14,7 +14,7 @@ export interface Contender {
   record?(data: readonly string[]): unknown
   /** What else there is to tell. */
   facts?(): Record<string, number>
-  /** Ends all connections, is away for a while, and comes back on the same port. */
+  /** Cuts all connections, is away for a while, and comes back on the same port, with events from 1 that were missed. */
   restart?(awayMs: number, missed: number): Promise<void>
 }
 

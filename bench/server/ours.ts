@@ -14,26 +14,25 @@ const NEVER_MS = 86_400_000
 /** For a log that is longer than what is kept by default. */
 const ROOM = { maxEvents: 1_000_000, maxBytes: 256 * 1024 * 1024 }
 
-type Publish = (hub: Hub, count: number, bytes: number) => Promise<void>
+type Publish = (hub: Hub, data: readonly string[]) => Promise<void>
 
-const awaited: Publish = async (hub, count, bytes) => {
-  for (let n = 0; n < count; n++) await hub.publish(STREAM, { data: payload(n, bytes) })
+const awaited: Publish = async (hub, data) => {
+  for (let n = 0; n < data.length; n++) await hub.publish(STREAM, { data: data[n] ?? '' })
 }
 
-const batched: Publish = async (hub, count, bytes) => {
-  for (let n = 0; n < count; n += 100) {
-    const size = Math.min(100, count - n)
+const batched: Publish = async (hub, data) => {
+  for (let n = 0; n < data.length; n += 100) {
     await hub.publish(
       STREAM,
-      Array.from({ length: size }, (_, index) => ({ data: payload(n + index, bytes) })),
+      data.slice(n, n + 100).map((each) => ({ data: each })),
     )
   }
 }
 
 /** The library's own backpressure: never more than `maxLead` ahead of the reader. */
-const piped: Publish = async (hub, count, bytes) => {
+const piped: Publish = async (hub, data) => {
   async function* events() {
-    for (let n = 0; n < count; n++) yield { data: payload(n, bytes) }
+    for (const each of data) yield { data: each }
   }
   await hub.pipe(STREAM, events(), { maxLead: 5_000, seal: false })
 }
@@ -62,7 +61,7 @@ function overHub(
       return port
     },
     connections: () => hub.stats().connections,
-    flat: (count, bytes) => publish(hub, count, bytes),
+    flat: (data) => publish(hub, data),
     send: (data) => hub.publish(STREAM, { data }),
     burst: (data) => Promise.all(data.map((each) => hub.publish(STREAM, { data: each }))),
     async record(data) {
@@ -85,7 +84,7 @@ function overHub(
       old.server.close()
       old.server.closeAllConnections()
       await old.hub.close({ graceMs: 1 })
-      for (let n = 0; n < missed; n++) await hub.publish(STREAM, { data: payload(n, 40) })
+      for (let n = 1; n <= missed; n++) await hub.publish(STREAM, { data: payload(n, 40) })
       reads.pages = reads.looks = 0
       if (awayMs > 0) await new Promise((resolve) => setTimeout(resolve, awayMs))
       await relisten(server, port)
@@ -108,10 +107,10 @@ export function oursWrite(_: ServerOptions): Contender {
   return {
     listen: () => listen(server),
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [res] = open
       if (!res) throw new Error('no connection')
-      for (let n = 0; n < count; n++) await writeSSE(res, { data: payload(n, bytes), id: String(n) })
+      for (let n = 0; n < data.length; n++) await writeSSE(res, { data: data[n] ?? '', id: String(n) })
     },
     send(data, n) {
       const event = { data, id: String(n) }

@@ -9,7 +9,6 @@ import fastify, { type FastifyReply } from 'fastify'
 import { EventStream, H3, toNodeHandler } from 'h3'
 import { Hono } from 'hono'
 import { type SSEStreamingApi, streamSSE } from 'hono/streaming'
-import { payload } from '../payload.js'
 import type { Contender, ServerOptions } from './contender.js'
 import { listen } from './raw.js'
 
@@ -35,20 +34,20 @@ function betterSSEWith(options: ServerOptions, how: 'push' | 'batch' | 'shared b
   return {
     listen: () => listen(server),
     connections: () => channel.sessionCount,
-    async flat(count, bytes) {
+    async flat(data) {
       const [entry] = responses
       if (!entry) throw new Error('no connection')
       const [session, res] = entry
       if (how === 'push') {
-        for (let n = 0; n < count; n++) {
-          session.push(payload(n, bytes), 'message', String(n))
+        for (let n = 0; n < data.length; n++) {
+          session.push(data[n], 'message', String(n))
           if (res.writableNeedDrain) await once(res, 'drain')
         }
         return
       }
-      for (let n = 0; n < count; n += 100) {
+      for (let n = 0; n < data.length; n += 100) {
         await session.batch((buffer) => {
-          for (let m = n; m < Math.min(count, n + 100); m++) buffer.push(payload(m, bytes), 'message', String(m))
+          for (let m = n; m < Math.min(data.length, n + 100); m++) buffer.push(data[m], 'message', String(m))
         })
         if (res.writableNeedDrain) await once(res, 'drain')
       }
@@ -85,10 +84,10 @@ export async function fastifySse(options: ServerOptions): Promise<Contender> {
       return (app.server.address() as AddressInfo).port
     },
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [reply] = open
       if (!reply) throw new Error('no connection')
-      for (let n = 0; n < count; n++) await reply.sse.send({ id: String(n), data: payload(n, bytes) })
+      for (let n = 0; n < data.length; n++) await reply.sse.send({ id: String(n), data: data[n] })
     },
     send: (data, n) => Promise.all(Array.from(open, (reply) => reply.sse.send({ id: String(n), data }))),
   }
@@ -114,10 +113,10 @@ export function hono(_: ServerOptions): Contender {
         serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) => resolve(port))
       }),
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [stream] = open
       if (!stream) throw new Error('no connection')
-      for (let n = 0; n < count; n++) await stream.writeSSE({ id: String(n), data: payload(n, bytes) })
+      for (let n = 0; n < data.length; n++) await stream.writeSSE({ id: String(n), data: data[n] ?? '' })
     },
     send: (data, n) => Promise.all(Array.from(open, (stream) => stream.writeSSE({ id: String(n), data }))),
   }
@@ -138,10 +137,10 @@ export function h3(_: ServerOptions): Contender {
   return {
     listen: () => listen(server),
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [stream] = open
       if (!stream) throw new Error('no connection')
-      for (let n = 0; n < count; n++) await stream.push({ id: String(n), data: payload(n, bytes) })
+      for (let n = 0; n < data.length; n++) await stream.push({ id: String(n), data: data[n] ?? '' })
     },
     send: (data, n) => Promise.all(Array.from(open, (stream) => stream.push({ id: String(n), data }))),
   }

@@ -2,7 +2,6 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net'
-import { payload } from '../payload.js'
 import type { Contender, ServerOptions } from './contender.js'
 
 const HEAD = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' }
@@ -34,13 +33,13 @@ function overHttp(options: ServerOptions, how: { coalesce: boolean; direct: bool
   return {
     listen: () => listen(server),
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [res] = open
       if (!res) throw new Error('no connection')
       let text = ''
-      for (let n = 0; n < count; n++) {
-        text += frame(payload(n, bytes), n)
-        if (how.coalesce && text.length < COALESCED && n < count - 1) continue
+      for (let n = 0; n < data.length; n++) {
+        text += frame(data[n] ?? '', n)
+        if (how.coalesce && text.length < COALESCED && n < data.length - 1) continue
         if (!write(res, text)) await drained(res)
         text = ''
       }
@@ -79,13 +78,13 @@ export function rawSocket(options: ServerOptions): Contender {
   return {
     listen: () => listen(server),
     connections: () => open.size,
-    async flat(count, bytes) {
+    async flat(data) {
       const [socket] = open
       if (!socket) throw new Error('no connection')
       let text = ''
-      for (let n = 0; n < count; n++) {
-        text += frame(payload(n, bytes), n)
-        if (text.length < COALESCED && n < count - 1) continue
+      for (let n = 0; n < data.length; n++) {
+        text += frame(data[n] ?? '', n)
+        if (text.length < COALESCED && n < data.length - 1) continue
         if (!socket.write(text)) await once(socket, 'drain')
         text = ''
       }

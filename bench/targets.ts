@@ -1,0 +1,75 @@
+// What is asked of the measurements, in one place: a row of a table, and what it must be.
+import type { Results } from './report.js'
+import { type Cell, type Row, show, type Table, value } from './table.js'
+
+interface Target {
+  readonly what: string
+  readonly table: string
+  readonly row: string
+  readonly key: string
+  readonly least?: number
+  readonly most?: number
+  readonly digits?: number
+  /** The Node that it is asked of. Default: 20. */
+  readonly node?: number
+}
+
+const flat = { table: 'flat-120', key: 'own' }
+const fanOut = { table: 'fan-out-1000', key: 'own' }
+const burst = { table: 'burst', key: 'own', digits: 3 }
+const client = { row: 'steady-sse', key: 'ratio' }
+const storm = { table: 'storm', row: 'steady-sse' }
+
+const TARGETS: readonly Target[] = [
+  { ...flat, what: 'one connection, events/s, × `res.write` for each', row: 'res.write', least: 2.5 },
+  { ...flat, what: '× better-sse', row: 'better-sse', least: 3 },
+  { ...flat, what: '× better-sse batch', row: 'better-sse batch', least: 1.2 },
+  { ...flat, what: '× hono', row: 'hono', least: 8 },
+  { ...flat, what: 'on Node 26, × `res.write`', row: 'res.write', least: 1, node: 26 },
+  { ...fanOut, what: 'fan-out to 1,000, CPU/delivery, × `res.write`', row: 'res.write', most: 0.9 },
+  { ...fanOut, what: '× better-sse', row: 'better-sse', most: 0.7 },
+  { ...burst, what: 'bursts of 100, CPU/delivery, × better-sse', row: 'better-sse', most: 0.06 },
+  { ...burst, what: '× better-sse batch', row: 'better-sse batch', most: 0.12 },
+  { what: 'idle, memory, × a bare response', table: 'idle', row: 'steady-sse', key: 'ratio', most: 1.1 },
+  {
+    what: 'one in ten stalled, p99 of the others, × all read',
+    table: 'slow',
+    row: 'one in ten stalled',
+    key: 'ratio',
+    most: 1.3,
+  },
+  { ...client, what: 'client, 120 B, MB/s, × `fetch` + parser', table: 'parse-120', least: 0.75 },
+  { ...client, what: 'client, 1 KiB', table: 'parse-1k', least: 0.9 },
+  { ...storm, what: 'storm, densest 100 ms, % of attempts', key: 'densest', most: 3.5 },
+  { ...storm, what: 'storm, all live after s', key: 'live', most: 6 },
+  { ...storm, what: 'storm, store reads (pages + 10)', key: 'reads', most: 12, digits: 0 },
+]
+
+/** Whether they hold. */
+export function targets(all: readonly Results[]): Table {
+  const rows = TARGETS.map((target): Row => {
+    const { what, least, most, digits = 2, node = 20 } = target
+    const cell = cellOf(all, target, node)
+    const found = value(cell)
+    const holds = found !== undefined && found >= (least ?? -1) && found <= (most ?? Number.POSITIVE_INFINITY)
+    return {
+      name: what,
+      cells: {
+        asked: least === undefined ? `≤ ${most}` : `≥ ${least}`,
+        measured: show(cell, digits),
+        met: found === undefined ? 'not measured' : holds ? 'yes' : '**no**',
+      },
+    }
+  })
+  const columns = ['asked', 'measured', 'met'].map((key) => ({ key, title: key }))
+  return { id: 'targets', title: 'What is asked, and what was measured', columns, rows }
+}
+
+export function cellOf(
+  all: readonly Results[],
+  { table, row, key }: Pick<Target, 'table' | 'row' | 'key'>,
+  node: number,
+): Cell | undefined {
+  const results = all.find(({ node: version }) => Number.parseInt(version, 10) === node)
+  return results?.tables.find(({ id }) => id === table)?.rows.find(({ name }) => name === row)?.cells[key]
+}
