@@ -1,4 +1,4 @@
-import { randomEpoch } from '../protocol/cursor.js'
+import { randomEpoch, tagAfter } from '../protocol/cursor.js'
 import type { AppendEvent, Appended, Page, ReadOptions, StoredEvent, StreamView } from '../protocol/store.js'
 
 /** What one stream may hold. */
@@ -6,6 +6,12 @@ export interface Limits {
   readonly maxEvents: number
   readonly maxBytes: number
   readonly maxAgeMs: number
+}
+
+/** What is written beside an event: its time, and its tag, which is used up with it. */
+export interface Stamp {
+  readonly now: number
+  tag: number
 }
 
 /** One stream: parallel columns, for an object per event would cost more than the event. */
@@ -47,27 +53,28 @@ export class MemoryLog {
     if (!this.sealed) this.sealedUntil = until
   }
 
-  /** @param tag - tells this log from another that continues the same place; those of one turn may share it. */
-  append(events: readonly AppendEvent[], now: number, tag: number): Appended[] {
+  append(events: readonly AppendEvent[], stamp: Stamp): Appended[] {
     if (events.length === 0) return []
     // There is mostly one, and an array that begins with it is made faster than one that grows from nothing.
-    const places = [this.#append(events[0] as AppendEvent, now, tag)]
-    for (let at = 1; at < events.length; at++) places.push(this.#append(events[at] as AppendEvent, now, tag))
+    const places = [this.#append(events[0] as AppendEvent, stamp)]
+    for (let at = 1; at < events.length; at++) places.push(this.#append(events[at] as AppendEvent, stamp))
     return places
   }
 
-  #append({ event, data, key }: AppendEvent, now: number, tag: number): Appended {
+  #append({ event, data, key }: AppendEvent, stamp: Stamp): Appended {
     const { epoch } = this
     const known = key === undefined ? undefined : this.#keys?.get(key)
     if (known !== undefined) {
       return { epoch, offset: known, tag: this.#tags[known - this.#base] ?? 0, duplicate: true, previousTag: 0 }
     }
+    const { tag } = stamp
+    stamp.tag = tagAfter(tag)
     const previousTag = this.#headTag
     const size = MOST_BYTES * (event === undefined ? data.length : data.length + event.length)
     this.#data.push(data)
     this.#events.push(event)
     this.#tags.push(tag)
-    this.#times.push(now)
+    this.#times.push(stamp.now)
     this.#sizes.push(size)
     this.#headTag = tag
     this.bytes += size

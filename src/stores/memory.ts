@@ -12,7 +12,7 @@ import type {
   StoreHost,
   StreamView,
 } from '../protocol/store.js'
-import { type Limits, MemoryLog } from './memory-log.js'
+import { type Limits, MemoryLog, type Stamp } from './memory-log.js'
 
 export { type MemoryReceiptsOptions, memoryReceipts } from './memory-receipts.js'
 
@@ -49,10 +49,12 @@ export function memoryStore(options: MemoryStoreOptions = {}): EventStore {
   )
 }
 
-/** What the events of one turn of the loop share: to make it for each took as long as to store it. */
-interface Turn {
+/**
+ * What the events of one turn of the loop share: to make it for each took as long as to store it. Their tags follow
+ * one random tag; within a turn nobody can cut a log back and write it anew.
+ */
+interface Turn extends Stamp {
   now: number
-  readonly tag: number
   /** The streams that have new events: hinted at with the first of them, and when the turn is over. */
   readonly moved: Set<string>
   /** The last of them. */
@@ -98,10 +100,9 @@ class MemoryStore implements EventStore {
     if (log.sealed)
       throw new SseError('SEALED', `The stream ${JSON.stringify(stream)} is sealed and takes no more events.`)
     const turn = this.#present()
-    const { now, tag } = turn
     this.#bytes -= log.bytes
-    const places = log.append(events, now, tag)
-    log.trim(this.#limits, now)
+    const places = log.append(events, turn)
+    log.trim(this.#limits, turn.now)
     this.#bytes += log.bytes
     this.#use(stream, log)
     this.#trimTotal(log)
