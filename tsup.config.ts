@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig, type Options } from 'tsup'
+import { leanParserPlugin } from './parser.config.js'
 
 // The `exports` of package.json are the one list of entries. What an entry's `types` name is made from
 // the source of the same name, and its `default` is where the code goes:
@@ -37,6 +38,7 @@ const common: Options = {
   external: [/^node:/],
   // Its `engines` ask for more than ours do, and so it is compiled in (THIRD-PARTY.md).
   noExternal: ['eventsource-parser'],
+  esbuildPlugins: [leanParserPlugin],
 }
 
 export default defineConfig([

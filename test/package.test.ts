@@ -19,7 +19,7 @@ const entries = Object.entries(manifest.exports).flatMap(([key, entry]) =>
 const names = entries.map(({ name }) => name)
 const browserFiles = entries.filter(({ name }) => name.includes('/browser/')).map((entry) => entry.default)
 
-/** A folder outside of the repository in which the packed package, and nothing else, is installed. */
+/** A folder outside of the repository in which the packed package is installed, with what it depends on, and nothing else. */
 let consumer = ''
 let packed: string[] = []
 
@@ -30,7 +30,16 @@ beforeAll(async () => {
   packed = filesOf(JSON.parse(stdout)).sort()
   consumer = mkdtempSync(join(tmpdir(), 'steady-sse-'))
   for (const path of packed) cpSync(path, join(consumer, 'node_modules/steady-sse', path))
+  for (const name of dependenciesOf('package.json')) {
+    cpSync(join('node_modules', name), join(consumer, 'node_modules', name), { recursive: true })
+  }
 })
+
+/** What a package depends on, and what that does. */
+function dependenciesOf(path: string): string[] {
+  const { dependencies = {} } = JSON.parse(readFileSync(path, 'utf8')) as { dependencies?: object }
+  return Object.keys(dependencies).flatMap((name) => [name, ...dependenciesOf(`node_modules/${name}/package.json`)])
+}
 
 afterAll(() => {
   if (consumer) rmSync(consumer, { recursive: true })

@@ -1,5 +1,5 @@
-import type { Settings } from './options.js'
-import type { RequestHeaders } from './request-headers.js'
+import type { Context } from './attempt.js'
+import { listen } from './wake.js'
 
 /** No client speaks more often than this. */
 const SPACING_MS = 1_000
@@ -19,49 +19,33 @@ export interface Acknowledged {
  */
 export class Acks {
   readonly #url: string
-  readonly #of: Acknowledged
-  readonly #headers: RequestHeaders
-  readonly #settings: Settings
-  readonly #forget: () => void
+  readonly #of: Acknowledged & Context
+  readonly #forget = listen(globalThis, 'pagehide', () => this.#flush())
   /** What was said last, and to whom. */
   #said: Acknowledged = { connection: null, cursor: null }
-  #saidAt = Number.NEGATIVE_INFINITY
-  #cancelTimer: (() => void) | undefined
-  #sending: AbortController | undefined
-  #closed = false
+  #saidAt = 0
+  /** Ends the wait or the request that is under way. */
+  #stop: (() => void) | undefined
 
-  constructor(url: string, of: Acknowledged, headers: RequestHeaders, settings: Settings) {
+  constructor(url: string, of: Acknowledged & Context) {
     this.#url = url
     this.#of = of
-    this.#headers = headers
-    this.#settings = settings
-    this.#forget = onPageHide(() => this.#flush())
   }
 
   /** The consumer asked for the next item, or another connection is open. Cheap: it is called for every item. */
   moved(): void {
-    if (this.#cancelTimer || this.#sending || this.#closed || !this.#hasNews()) return
-    const { clock } = this.#settings
+    if (this.#stop || !this.#hasNews()) return
+    const { clock } = this.#of.settings
     // A crowd that was handed the same event shall not answer as one.
     const delayMs = Math.max(this.#saidAt + SPACING_MS - clock.now(), Math.random() * SPACING_MS)
-    this.#cancelTimer = clock.setTimeout(
-      () => {
-        this.#cancelTimer = undefined
-        if (this.#hasNews()) void this.#send(false)
-      },
-      delayMs,
-      // A process that has nothing else to do need not stay for this.
-      false,
-    )
+    // A process that has nothing else to do need not stay for this.
+    this.#stop = clock.setTimeout(() => this.#send(), delayMs, false)
   }
 
   /** Nothing is said any more: with its response, the server has forgotten the connection. */
   close(): void {
-    this.#closed = true
     this.#forget()
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-    this.#sending?.abort()
+    this.#interrupt(() => {})
   }
 
   #hasNews(): boolean {
@@ -71,63 +55,47 @@ export class Acks {
 
   /** The page goes, and takes with it what is under way. */
   #flush(): void {
-    const { connection } = this.#of
-    const isLost = this.#sending !== undefined && connection !== null
-    this.#cancelTimer?.()
-    this.#cancelTimer = undefined
-    this.#sending?.abort()
-    if (isLost || this.#hasNews()) void this.#send(true)
+    this.#interrupt()
+    this.#send({ keepalive: true })
   }
 
-  async #send(keepalive: boolean): Promise<void> {
-    const { clock, connectTimeoutMs } = this.#settings
+  #interrupt(by?: () => void): void {
+    const stop = this.#stop
+    this.#stop = by
+    stop?.()
+  }
+
+  #send(extra: RequestInit = {}): void {
+    this.#stop = undefined
+    if (!this.#hasNews()) return
+    const { clock, connectTimeoutMs } = this.#of.settings
     const { connection, cursor } = this.#of
-    const sending = new AbortController()
-    this.#sending = sending
-    this.#said = { connection, cursor }
-    this.#saidAt = clock.now()
-    const cancelDeadline = clock.setTimeout(() => sending.abort(), connectTimeoutMs, false)
-    try {
-      await orAborted(this.#post(JSON.stringify({ connection, cursor }), keepalive, sending.signal), sending.signal)
-    } catch {
-      // Nothing depends on it.
-    } finally {
+    const leaving = new AbortController()
+    const over = () => {
       cancelDeadline()
-      if (this.#sending === sending) {
-        this.#sending = undefined
-        this.moved()
-      }
+      if (this.#stop !== stop) return
+      this.#stop = undefined
+      this.#said = { connection, cursor }
+      this.moved()
     }
+    // The user's functions may be deaf to the signal.
+    const stop = () => {
+      leaving.abort()
+      over()
+    }
+    const cancelDeadline = clock.setTimeout(stop, connectTimeoutMs, false)
+    this.#stop = stop
+    this.#saidAt = clock.now()
+    // Nothing depends on what becomes of it.
+    this.#post(JSON.stringify({ connection, cursor }), leaving.signal, extra).then(over, over)
   }
 
-  async #post(body: string, keepalive: boolean, signal: AbortSignal): Promise<void> {
-    const headers = await this.#headers.make()
+  async #post(body: string, signal: AbortSignal, extra: RequestInit): Promise<void> {
+    const headers = await this.#of.headers.make()
     signal.throwIfAborted()
     headers.set('content-type', 'application/json')
-    const { fetch, init } = this.#settings
-    const { credentials } = init
-    const response = await fetch(this.#url, {
-      method: 'POST',
-      headers,
-      body,
-      signal,
-      ...(credentials && { credentials }),
-      ...(keepalive && { keepalive }),
-    })
+    const { fetch, init } = this.#of.settings
+    const response = await fetch(this.#url, { ...init, ...extra, method: 'POST', headers, body, signal })
     await response.body?.cancel()
   }
-}
-
-function onPageHide(flush: () => void): () => void {
-  const scope = globalThis as Partial<Pick<EventTarget, 'addEventListener' | 'removeEventListener'>>
-  scope.addEventListener?.('pagehide', flush)
-  return () => scope.removeEventListener?.('pagehide', flush)
-}
-
-/** The user's functions may be deaf to the signal. */
-function orAborted(given: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    given.then(resolve, reject)
-  })
 }

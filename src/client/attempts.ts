@@ -1,41 +1,61 @@
-import { Attempt, type Context } from './attempt.js'
-import { Fallback } from './fallback.js'
+import type { Ready } from '../protocol/control.js'
+import { Attempt, type Context, type Owner } from './attempt.js'
 import type { Outcome } from './outcome.js'
 import type { Way } from './request.js'
 
 /** The poll beside a stream that says nothing: to find out takes no longer than this. */
 const TRIAL_S = 1
+/** The longest a poll asks to wait: more than 25 seconds is beyond the patience of some proxies. */
+const MOST_WAIT_S = 25
+/** Streams that end so early, so often in a row, are worth a poll. */
+const SHORT_STREAMS = 3
+/** The first pause before what failed is tried again, and the longest, in connect deadlines. */
+const FIRST_PAUSE = 3
+const LONGEST_PAUSE = 60
 
-/** The attempts of one client: which way the next one asks, and which of two that are under way stays. */
-export class Attempts {
-  readonly #context: Context
-  readonly #fallback: Fallback
+/** Whose attempts they are. */
+export interface Asking extends Context {
+  /** An attempt was answered by a stream, and stays. */
+  opened(way: Way, connection: string | null): void
+}
+
+/**
+ * The attempts of one client: which way the next one asks, and which of two that are under way stays. A client polls
+ * once a poll has brought what a stream did not, and tries streaming beside its polls, less and less often.
+ */
+export class Attempts implements Owner {
+  readonly context: Asking
   #main: Attempt | undefined
   /** A poll beside a stream that says nothing, or a probe beside the polls. */
   #beside: Attempt | undefined
+  #mayPoll: boolean
+  /** How the next one asks; `trial` is a poll to find out whether it brings more than a stream. */
+  #way: 'stream' | 'trial' | 'poll' = 'stream'
+  #shortStreams = 0
+  #waitS = MOST_WAIT_S
+  #pauseMs = 0
+  /** When polls are worth a try again, or, while polling, streaming is. */
+  #tryAt = 0
 
-  constructor(context: Context) {
-    const { fallback, clock, connectTimeoutMs } = context.settings
-    this.#context = context
-    this.#fallback = new Fallback(fallback === 'poll', clock, connectTimeoutMs)
+  constructor(asking: Asking) {
+    this.context = asking
+    this.#mayPoll = asking.settings.mayPoll
   }
 
-  /** How the next one asks. */
-  get way(): Way {
-    return this.#fallback.pollS === undefined ? 'stream' : 'poll'
+  get streams(): boolean {
+    return this.#way === 'stream'
   }
 
   /** Makes the next one. Resolves when it, or the one that overtook it, is over. */
   async next(): Promise<{ attempt: Attempt; outcome: Outcome }> {
-    if (this.#fallback.mayStream && !this.#beside) this.#begin('probe')
-    let attempt = new Attempt(this.#context, this.way, this.#fallback.pollS)
+    if (this.#way === 'poll' && this.#isTime() && !this.#beside) this.#begin('probe')
+    let attempt = new Attempt(this, this.streams ? 'stream' : 'poll', this.#way === 'poll' ? this.#waitS : TRIAL_S)
     this.#main = attempt
     let outcome = await attempt.outcome
     while (this.#main !== attempt) {
       attempt = this.#main
       outcome = await attempt.outcome
     }
-    this.#main = undefined
     if (this.#beside?.way === 'poll') this.#drop()
     return {
       attempt,
@@ -43,27 +63,29 @@ export class Attempts {
     }
   }
 
-  /** One was answered by a stream. Returns whether it stays; the other one, then, does not. */
-  answered(attempt: Attempt): boolean {
+  /** One was answered by a stream. It stays, unless it is a probe; the other one, then, does not. */
+  opened(attempt: Attempt, { resumed, connection }: Partial<Ready>): void {
+    if (resumed === undefined) {
+      // No hub, and so it knows no polls.
+      this.#mayPoll = false
+      this.#way = 'stream'
+    }
     if (attempt.way === 'probe') {
       attempt.end({ is: 'again' })
-      return false
+      return
     }
-    const overtaken = this.#main === attempt ? undefined : this.#main
+    const other = attempt === this.#beside ? this.#main : this.#beside
     this.#main = attempt
-    if (attempt === this.#beside) this.#beside = undefined
-    else if (this.#beside?.way === 'poll') this.#drop()
-    overtaken?.end({ is: 'again' })
-    return true
+    if (other?.way !== 'probe') {
+      this.#beside = undefined
+      other?.end({ is: 'again' })
+    }
+    this.context.opened(attempt.way, connection ?? null)
   }
 
   /** The stream has a head, and says nothing. */
   quiet(): void {
-    if (this.#fallback.mayPoll) this.#begin('poll', TRIAL_S)
-  }
-
-  knowsNoPolls(): void {
-    this.#fallback.forbid()
+    if (this.#mayTry()) this.#begin('poll')
   }
 
   /** Ends what is under way. */
@@ -72,24 +94,27 @@ export class Attempts {
     this.#main?.end(outcome)
   }
 
-  #begin(way: 'poll' | 'probe', pollS?: number): void {
-    const beside = new Attempt(this.#context, way, pollS)
+  #begin(way: 'poll' | 'probe'): void {
+    const beside = new Attempt(this, way, TRIAL_S)
     this.#beside = beside
     void beside.outcome.then((outcome) => {
       if (this.#beside !== beside) return
       this.#beside = undefined
-      const isStripped = outcome.is === 'stripped'
-      if (isStripped) this.#context.progress.byQuery = true
-      if (way === 'probe') this.#probed(isStripped || outcome.is === 'again')
-      else if (isStripped) this.#begin(way, pollS)
-      else this.#fallback.pollFailed()
+      const isAgain = outcome.is === 'again'
+      if (way === 'probe') this.#probed(isAgain)
+      else if (isAgain) this.#begin(way)
+      else this.#pollFailed()
     })
   }
 
   #probed(works: boolean): void {
-    this.#fallback.probed(works)
-    // What the poll has received, it has handed over. The stream goes on from there.
-    if (works) this.#main?.end({ is: 'again' })
+    if (works) {
+      this.#way = 'stream'
+      this.#shortStreams = 0
+      this.#tryAt = 0
+      // What the poll has received, it has handed over. The stream goes on from there.
+      this.#main?.end({ is: 'again' })
+    } else this.#pause()
   }
 
   #drop(): void {
@@ -99,23 +124,66 @@ export class Attempts {
   }
 
   #ofPoll(outcome: Outcome, attempt: Attempt): Outcome {
-    if (outcome.is === 'polled' && attempt.full) {
-      this.#fallback.polled()
-      return outcome
+    const isTrial = this.#way !== 'poll'
+    switch (outcome.is) {
+      case 'polled':
+        if (attempt.full) {
+          if (isTrial) this.#pause()
+          this.#way = 'poll'
+          this.#waitS = Math.min(MOST_WAIT_S, this.#waitS * 2)
+          return outcome
+        }
+        this.#pollFailed()
+        return { is: 'lost', reason: 'the poll was answered too early, with nothing' }
+      case 'lost':
+      case 'retry':
+      case 'terminal':
+        this.#pollFailed()
+        // What refuses a poll may still be streaming.
+        return isTrial ? { is: 'lost', reason: outcome.reason } : outcome
+      default:
+        return outcome
     }
-    const isTrial = !this.#fallback.polling
-    if (outcome.is === 'polled' || outcome.is === 'lost' || outcome.is === 'refused') this.#fallback.pollFailed()
-    if (outcome.is === 'polled') return { is: 'lost', reason: 'the poll was answered too early, with nothing' }
-    // What refuses a poll may still be streaming.
-    return isTrial && outcome.is === 'refused' ? { is: 'lost', reason: outcome.reason } : outcome
   }
 
   #ofStream(outcome: Outcome, attempt: Attempt): Outcome {
-    if (attempt.established) this.#fallback.streamed()
-    else if (outcome.is === 'lost' && !outcome.said) {
-      if (outcome.silent && this.#fallback.streamFailed('silent')) return { is: 'again' }
-      if (attempt.headed) this.#fallback.streamFailed('short')
+    if (attempt.established) {
+      this.#shortStreams = 0
+      this.#pauseMs = 0
+    } else if (outcome.is === 'lost' && !outcome.said) {
+      const isHeld = attempt.headed ? ++this.#shortStreams >= SHORT_STREAMS : outcome.silent
+      if (isHeld && this.#mayTry()) {
+        this.#way = 'trial'
+        if (outcome.silent) return { is: 'again' }
+      }
     }
     return outcome
+  }
+
+  /** A poll brought nothing, or broke off: the next one waits less, in case that was too long for a proxy. */
+  #pollFailed(): void {
+    if (this.#way !== 'poll') {
+      this.#way = 'stream'
+      this.#pause()
+    }
+    this.#shortStreams = 0
+    this.#waitS = Math.max(TRIAL_S, Math.floor(this.#waitS / 2))
+  }
+
+  /** Whether it is time to see what a poll brings. */
+  #mayTry(): boolean {
+    return this.#mayPoll && this.#way !== 'poll' && this.#isTime()
+  }
+
+  #isTime(): boolean {
+    return this.context.settings.clock.now() >= this.#tryAt
+  }
+
+  /** Each pause is twice the one before, with a quarter of jitter. */
+  #pause(): void {
+    const { clock, connectTimeoutMs } = this.context.settings
+    const pauseMs = this.#pauseMs || FIRST_PAUSE * connectTimeoutMs
+    this.#tryAt = clock.now() + pauseMs * (1 + 0.25 * Math.random())
+    this.#pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE * connectTimeoutMs)
   }
 }

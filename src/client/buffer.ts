@@ -1,20 +1,17 @@
 import { SseError } from '../protocol/error.js'
 import type { StreamItem } from '../protocol/event.js'
 
-/** A place that comes without an item: it counts as handled once all items before it are. */
-interface Mark {
-  readonly type: 'mark'
-  id: string | null
+/** An item that is not handled yet: one that waits, or the one in the consumer's hand. */
+interface Entry {
+  readonly item: StreamItem
+  readonly cost: number
+  /** Where the cursor moves when the item is handled; `undefined` leaves it standing. */
+  place: string | null | undefined
+  next: Entry | undefined
 }
 
 type Result = IteratorResult<StreamItem, undefined>
 
-interface Waiter {
-  resolve(result: Result): void
-  reject(error: SseError): void
-}
-
-const DONE: Result = { done: true, value: undefined }
 const ITEM_OVERHEAD = 64
 const MAX_WAITING = 1_000
 
@@ -24,26 +21,22 @@ const MAX_WAITING = 1_000
  */
 export class ItemBuffer {
   readonly #maxBytes: number
-  readonly #entries: (StreamItem | Mark)[] = []
-  readonly #costs: number[] = []
-  readonly #waiting: Waiter[] = []
-  #head = 0
+  readonly #waiting: ((result: Result | Promise<Result>) => void)[] = []
+  #handed: Entry | undefined
+  #first: Entry | undefined
+  /** The newest of those that are not handled. */
+  #last: Entry | undefined
   #bytes = 0
   #unpaid = 0
-  #cursor: string | null
-  #handed: StreamItem | undefined
   #ended = false
   #error: SseError | undefined
   #onRoom: (() => void) | undefined
+  /** The place behind which the consumer has handled everything. */
+  cursor: string | null
 
   constructor(maxBytes: number, cursor: string | null) {
     this.#maxBytes = maxBytes
-    this.#cursor = cursor
-  }
-
-  /** The place behind which the consumer has handled everything. */
-  get cursor(): string | null {
-    return this.#cursor
+    this.cursor = cursor
   }
 
   get full(): boolean {
@@ -67,44 +60,55 @@ export class ItemBuffer {
 
   push(item: StreamItem): void {
     if (this.#ended) return
-    const waiter = this.#waiting.shift()
-    if (waiter) {
-      this.#clear() // at most a mark that this item passes
-      this.#handed = item
-      waiter.resolve({ done: false, value: item })
+    const size = item.type === 'event' ? item.id.length + item.event.length + item.data.length : item.id.length
+    const entry: Entry = {
+      item,
+      cost: ITEM_OVERHEAD + Math.max(size, this.#unpaid),
+      // A gap that names no place leaves the old one standing: to forget it would lose, in silence,
+      // whatever a restart could still find out about.
+      place: item.id || (item.type === 'event' ? null : undefined),
+      next: undefined,
+    }
+    const last = this.#last
+    this.#last = entry
+    const resolve = this.#waiting.length > 0 && this.#waiting.shift()
+    if (resolve) {
+      this.#handed = entry
+      resolve({ done: false, value: item })
       return
     }
-    const cost = ITEM_OVERHEAD + Math.max(sizeOf(item), this.#unpaid)
+    if (this.#first && last) last.next = entry
+    else this.#first = entry
+    this.#bytes += entry.cost
     this.#unpaid = 0
-    this.#append(item, cost)
   }
 
   /** Moves the handled cursor to `id` as soon as all items before it are handled. */
   mark(id: string | null): void {
     if (this.#ended) return
-    const last = this.#entries.at(-1)
-    if (last?.type === 'mark') last.id = id
-    else if (last || this.#handed) this.#append({ type: 'mark', id }, 0)
-    else this.#cursor = id
+    if (this.#last) this.#last.place = id
+    else this.cursor = id
   }
 
   /** Asks for the next item, and thereby says that the one before is handled. */
   next(): Promise<Result> {
-    if (this.#handed) {
-      this.#pass(this.#handed)
-      this.#handed = undefined
+    if (this.#handed?.place !== undefined) this.cursor = this.#handed.place
+    const entry = this.#first
+    this.#handed = entry
+    if (entry) {
+      this.#first = entry.next
+      entry.next = undefined // or one that has grown old would keep all behind it alive
+      this.#bytes -= entry.cost
+      if (this.#bytes < this.#maxBytes / 2) this.#onRoom?.()
+      return Promise.resolve({ done: false, value: entry.item })
     }
-    const item = this.#shift()
-    if (item) {
-      this.#handed = item
-      return Promise.resolve({ done: false, value: item })
-    }
+    this.#last = undefined
     if (this.#ended) return this.#takeEnd()
     if (this.#waiting.length >= MAX_WAITING) {
       return Promise.reject(new SseError('OVERLOADED', `${MAX_WAITING} calls of next() are pending. Await each one.`))
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
     })
   }
 
@@ -112,75 +116,19 @@ export class ItemBuffer {
   finish(error?: SseError): void {
     if (this.#ended) return
     this.#ended = true
-    const first = error && this.#waiting.shift()
-    if (first) first.reject(error)
-    else this.#error = error
-    for (const waiter of this.#waiting.splice(0)) waiter.resolve(DONE)
+    this.#error = error
+    for (const resolve of this.#waiting.splice(0)) resolve(this.#takeEnd())
   }
 
   /** The consumer is gone: nothing is handed out any more. */
   drop(): void {
-    this.#ended = true
-    this.#error = undefined
-    this.#handed = undefined
-    this.#onRoom = undefined
-    this.#clear()
-    for (const waiter of this.#waiting.splice(0)) waiter.resolve(DONE)
+    this.finish()
+    this.#error = this.#handed = this.#first = this.#onRoom = undefined
   }
 
   #takeEnd(): Promise<Result> {
     const error = this.#error
     this.#error = undefined
-    return error ? Promise.reject(error) : Promise.resolve(DONE)
+    return error ? Promise.reject(error) : Promise.resolve({ done: true, value: undefined })
   }
-
-  #append(entry: StreamItem | Mark, cost: number): void {
-    this.#entries.push(entry)
-    this.#costs.push(cost)
-    this.#bytes += cost
-  }
-
-  #shift(): StreamItem | undefined {
-    for (;;) {
-      const entry = this.#entries[this.#head]
-      if (!entry) return undefined
-      this.#bytes -= this.#costs[this.#head] ?? 0
-      this.#head++
-      if (this.#head === this.#entries.length) this.#clear()
-      else if (this.#head === 1_024) this.#compact()
-      this.#offerRoom()
-      if (entry.type !== 'mark') return entry
-      this.#cursor = entry.id
-    }
-  }
-
-  #pass(item: StreamItem): void {
-    // A gap that names no place leaves the old one standing: to forget it would lose, in silence,
-    // whatever a restart could still find out about.
-    if (item.id !== '' || item.type === 'event') this.#cursor = item.id || null
-  }
-
-  #offerRoom(): void {
-    if (this.#onRoom === undefined || this.#bytes >= this.#maxBytes / 2) return
-    const resume = this.#onRoom
-    this.#onRoom = undefined
-    resume()
-  }
-
-  #compact(): void {
-    this.#entries.splice(0, this.#head)
-    this.#costs.splice(0, this.#head)
-    this.#head = 0
-  }
-
-  #clear(): void {
-    this.#entries.length = 0
-    this.#costs.length = 0
-    this.#head = 0
-    this.#bytes = 0
-  }
-}
-
-function sizeOf(item: StreamItem): number {
-  return item.type === 'event' ? item.id.length + item.event.length + item.data.length : item.id.length
 }

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../protocol/clock.js'
 import type { SseError } from '../protocol/error.js'
-import { bound, duration, named, oneOf, show } from '../protocol/options.js'
+import { bound, duration, expect, named, oneOf } from '../protocol/options.js'
+import type { MakeHeaders } from './request-headers.js'
 
 /** What an `EventStream` is doing: asking, receiving, waiting to ask again, or finished. */
 export type ConnectState = 'connecting' | 'open' | 'waiting' | 'closed'
@@ -29,14 +30,14 @@ export interface ConnectOptions {
   /** Default: `GET`. */
   method?: string | undefined
   /** Sent with every attempt, so it cannot be a `ReadableStream`. Needs a `method` that allows one. */
-  body?: Exclude<BodyInit, ReadableStream> | null | undefined
+  body?: Exclude<RequestInit['body'], ReadableStream> | undefined
   /**
    * Headers of the request, or a function that makes them, called for every attempt. A function is
    * called once more, at once, when the server answers 401.
    */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>) | undefined
+  headers?: RequestInit['headers'] | MakeHeaders | undefined
   /** As in `RequestInit`. Default: what `fetch` does without. */
-  credentials?: RequestCredentials | undefined
+  credentials?: RequestInit['credentials'] | undefined
   /** The place to resume from: an earlier `EventStream`'s `cursor`. Default: none. */
   cursor?: string | null | undefined
   /** Where a stream starts for a client without a cursor. Default: the server's choice. */
@@ -82,7 +83,7 @@ export interface ConnectOptions {
 export interface Settings {
   readonly url: string
   readonly init: RequestInit
-  readonly headers: () => HeadersInit | Promise<HeadersInit>
+  readonly headers: MakeHeaders
   readonly canRefresh: boolean
   readonly cursor: string | null
   readonly byQuery: boolean
@@ -94,135 +95,104 @@ export interface Settings {
   readonly maxBufferedBytes: number
   readonly connectTimeoutMs: number
   readonly silenceMs: number | undefined
-  readonly fallback: 'poll' | 'none'
+  readonly mayPoll: boolean
   readonly acks: string | undefined
-  readonly isTerminal: (error: SseError) => boolean | undefined
+  readonly isTerminal: ConnectOptions['isTerminal']
   readonly onState: StateListener | undefined
 }
 
 const MIB = 1_048_576
 
 export function readOptions(url: string | URL, options: ConnectOptions): Settings {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Expected \`options\` to be an object, got ${show(options)}`)
+  expect(isObject(options), 'options', 'to be an object', options)
+  const { cursor = null, from, signal, acks, fetch, isTerminal, onState } = options
+  for (const name of ['fetch', 'isTerminal', 'onState'] as const) {
+    const given = options[name]
+    expect(given === undefined || typeof given === 'function', name, 'to be a function', given)
   }
-  const { signal, silenceMs, from } = options
-  const fetch = callable('fetch', options.fetch)
-  const headers = readHeaders(options.headers)
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
-    throw new TypeError(`Expected \`signal\` to be an AbortSignal, got ${show(signal)}`)
-  }
+  expect(!!(fetch ?? globalThis.fetch), 'fetch', 'to be given, as there is no global one', fetch)
+  expect(cursor === null || typeof cursor === 'string', 'cursor', 'to be a string or null', cursor)
+  expect(
+    signal === undefined || typeof signal?.addEventListener === 'function',
+    'signal',
+    'to be an AbortSignal',
+    signal,
+  )
+  const page = (globalThis as { location?: Location }).location
+  const address = readAddress('url', url, page?.href, fetch)
+  const init = readInit(options)
+  const fallback = oneOf('fallback', options.fallback, ['poll', 'none'], 'poll')
   return {
-    ...readUrl(url, fetch !== undefined),
-    init: readInit(options),
-    headers,
+    url: String(url),
+    init,
+    headers: readHeaders(options.headers),
     canRefresh: typeof options.headers === 'function',
-    cursor: readCursor(options.cursor),
+    cursor: cursor || null,
+    // Across origins the header would need a preflight that appears only on reconnect.
+    byQuery: page !== undefined && address !== undefined && address.origin !== page.origin,
     from: from === undefined ? undefined : named('from', from),
     signal,
-    fetch: fetch ? (input, init) => fetch(input, init) : globalFetch(),
+    // The global one is looked up for every attempt, so that what replaces it later (a mock, an instrumentation) is used.
+    fetch: (input, init) => (fetch ?? globalThis.fetch)(input, init),
     clock: options.clock ?? systemClock,
     maxEventBytes: bound('maxEventBytes', options.maxEventBytes, 16 * MIB),
     maxBufferedBytes: bound('maxBufferedBytes', options.maxBufferedBytes, MIB),
     connectTimeoutMs: duration('connectTimeoutMs', options.connectTimeoutMs, 10_000),
-    silenceMs: silenceMs === undefined ? undefined : duration('silenceMs', silenceMs, silenceMs),
-    fallback: readFallback(options),
-    acks: readAcks(options.acks, url, fetch !== undefined),
-    isTerminal: callable('isTerminal', options.isTerminal) ?? (() => undefined),
-    onState: callable('onState', options.onState),
+    silenceMs: duration('silenceMs', options.silenceMs, undefined),
+    // What is sent with another method may do something each time it is asked for.
+    mayPoll: fallback === 'poll' && init.method === 'GET',
+    acks: acks === undefined ? undefined : String(readAddress('acks', acks, address?.href, fetch) ?? acks),
+    isTerminal,
+    onState,
   }
 }
 
-function readUrl(url: string | URL, hasFetch: boolean): { url: string; byQuery: boolean } {
-  if (typeof url !== 'string' && !(url instanceof URL)) {
-    throw new TypeError(`Expected \`url\` to be a string or a URL, got ${show(url)}`)
-  }
+/** The address in full; `undefined` where it is relative to nothing, and one for the user's `fetch` to understand. */
+function readAddress(name: string, url: unknown, base: string | undefined, userFetch: unknown): URL | undefined {
+  expect(typeof url === 'string' || url instanceof URL, name, 'to be a string or a URL', url)
   const text = String(url)
-  const location = pageLocation()
-  const absolute = parseUrl(text, location?.href)
-  if (absolute === null) {
-    // With a `fetch` of their own, users decide what an address is.
-    if (hasFetch) return { url: text, byQuery: false }
+  if (!URL.canParse(text, base)) {
+    if (userFetch) return undefined
     throw new TypeError(
-      'Expected `url` to be absolute, as there is no page it could be relative to. Begin it with https://',
+      `Expected \`${name}\` to be absolute, as there is no page it could be relative to. Begin it with https://`,
     )
   }
-  assertFetchable('url', absolute, hasFetch)
-  // Across origins the header would need a preflight that appears only on reconnect.
-  return { url: text, byQuery: location !== undefined && absolute.origin !== location.origin }
-}
-
-function readAcks(acks: unknown, url: string | URL, hasFetch: boolean): string | undefined {
-  if (acks === undefined) return undefined
-  if (typeof acks !== 'string' && !(acks instanceof URL)) {
-    throw new TypeError(`Expected \`acks\` to be a string or a URL, got ${show(acks)}`)
-  }
-  const absolute = parseUrl(String(acks), parseUrl(String(url), pageLocation()?.href)?.href)
-  // Without a base, the stream's own address is one for the user's `fetch`, and so is this.
-  if (absolute === null) return String(acks)
-  assertFetchable('acks', absolute, hasFetch)
-  return absolute.href
-}
-
-function assertFetchable(name: string, { username, password, protocol }: URL, hasFetch: boolean): void {
-  if (username !== '' || password !== '') {
+  const address = new URL(text, base)
+  if (address.username || address.password) {
     throw new TypeError(
       `Expected \`${name}\` to hold no user name and no password, which fetch refuses. Send them in \`headers\`.`,
     )
   }
-  if (!hasFetch && protocol !== 'http:' && protocol !== 'https:') {
-    throw new TypeError(`Expected \`${name}\` to begin with http: or https:, got ${show(protocol)}`)
-  }
+  const { protocol } = address
+  expect(!!userFetch || /^https?:$/.test(protocol), name, 'to begin with http: or https:', protocol)
+  return address
 }
 
-function pageLocation(): { href: string; origin: string } | undefined {
-  return (globalThis as { location?: Location }).location
-}
-
-function parseUrl(url: string, base: string | undefined): URL | null {
-  try {
-    return new URL(url, base)
-  } catch {
-    return null
+function readInit({ method = 'GET', body, credentials }: ConnectOptions): RequestInit {
+  oneOf('credentials', credentials, ['omit', 'same-origin', 'include'], undefined)
+  const verb = named('method', method).toUpperCase()
+  if (body !== undefined && body !== null && (verb === 'GET' || verb === 'HEAD')) {
+    throw new TypeError(`Expected no \`body\` with the method ${verb}. Set \`method\` to 'POST'.`)
   }
-}
-
-function readInit({ method, body, credentials }: ConnectOptions): RequestInit {
-  if (method !== undefined) named('method', method)
-  if (credentials !== undefined) oneOf('credentials', credentials, ['omit', 'same-origin', 'include'], 'same-origin')
-  const hasBody = body !== undefined && body !== null
-  if (hasBody && /^(get|head)$/i.test(method ?? 'GET')) {
-    throw new TypeError(
-      `Expected no \`body\` with the method ${(method ?? 'GET').toUpperCase()}. Set \`method\` to 'POST'.`,
-    )
-  }
-  if (typeof ReadableStream !== 'undefined' && (body as unknown) instanceof ReadableStream) {
+  if ((body as unknown) instanceof ReadableStream) {
     throw new TypeError(
       'Expected `body` to be sendable with every attempt, got a ReadableStream. Pass a string or bytes.',
     )
   }
   return {
+    method: verb === 'GET' ? verb : method,
+    body: body ?? null,
+    ...(credentials !== undefined && { credentials }),
     // As the HTML standard has it. Where requests have no such field, `fetch` may refuse it: older workerd does.
     ...('cache' in Request.prototype && { cache: 'no-store' as const }),
-    ...(method !== undefined && { method }),
-    ...(hasBody && { body }),
-    ...(credentials !== undefined && { credentials }),
   }
-}
-
-/** What is sent with another method may do something each time it is asked for. */
-function readFallback({ fallback, method = 'GET' }: ConnectOptions): 'poll' | 'none' {
-  const chosen = oneOf('fallback', fallback, ['poll', 'none'], 'poll')
-  return /^get$/i.test(method) ? chosen : 'none'
 }
 
 function readHeaders(headers: ConnectOptions['headers']): Settings['headers'] {
   if (typeof headers === 'function') return headers
-  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) {
-    throw new TypeError(`Expected \`headers\` to be an object or a function, got ${show(headers)}`)
-  }
+  expect(headers === undefined || isObject(headers), 'headers', 'to be an object or a function', headers)
   try {
-    const copy = [...new Headers(headers)]
+    const copy = new Headers(headers)
     return () => copy
   } catch {
     // The runtime's own message quotes the value, which may be a secret.
@@ -230,23 +200,6 @@ function readHeaders(headers: ConnectOptions['headers']): Settings['headers'] {
   }
 }
 
-function readCursor(cursor: unknown): string | null {
-  if (cursor === undefined || cursor === null) return null
-  if (typeof cursor !== 'string') throw new TypeError(`Expected \`cursor\` to be a string or null, got ${show(cursor)}`)
-  return cursor || null
-}
-
-function callable<T>(name: string, value: T | undefined): T | undefined {
-  if (value !== undefined && typeof value !== 'function') {
-    throw new TypeError(`Expected \`${name}\` to be a function, got ${show(value)}`)
-  }
-  return value
-}
-
-function globalFetch(): typeof fetch {
-  if (typeof globalThis.fetch !== 'function') {
-    throw new TypeError('Expected a global `fetch`, and there is none. Pass one as the option `fetch`.')
-  }
-  // Looked up for every attempt, so that what replaces it later (a mock, an instrumentation) is used.
-  return (input, init) => globalThis.fetch(input, init)
+function isObject(value: unknown): boolean {
+  return Object(value) === value
 }

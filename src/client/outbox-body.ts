@@ -1,45 +1,35 @@
-import { show } from '../protocol/options.js'
+const TEXT = 'text/plain;charset=UTF-8'
 
 /** A message as it goes over the wire. */
 export interface Body {
-  readonly text: string
+  readonly body: string
   /** Its content type. */
-  readonly type: 'text/plain;charset=UTF-8' | 'application/json'
+  readonly type: typeof TEXT | 'application/json'
   readonly bytes: number
 }
 
+/** What `JSON.stringify` turns into `{}`, or a picture of itself, without a word. */
+const LOST_IN_JSON = /^(ArrayBuffer|Blob|File|FormData|Map|Promise|ReadableStream|Set|URLSearchParams)$/
+
 /** Writes what is sent: a string as text, anything else as JSON. @throws TypeError for what JSON cannot hold. */
 export function encodeBody(data: unknown): Body {
-  if (typeof data === 'string') return bodyOf(data, 'text/plain;charset=UTF-8')
-  if (isLostInJson(data)) {
-    throw new TypeError(
-      `Expected \`data\` to be a string, or what JSON can hold, got ${nameOf(data)}, of which JSON keeps nothing`,
-    )
-  }
+  if (typeof data === 'string') return bodyOf(data, TEXT)
+  const name = Object.prototype.toString.call(data).slice('[object '.length, -1)
+  // What has a `toJSON` says itself what is kept of it.
+  const isLost = (ArrayBuffer.isView(data) || LOST_IN_JSON.test(name)) && !('toJSON' in Object(data))
   let text: string | undefined
+  let why: ErrorOptions | undefined
   try {
-    text = JSON.stringify(data)
+    if (!isLost) text = JSON.stringify(data)
   } catch (cause) {
-    throw new TypeError('Expected `data` to be what JSON can hold: no bigint, and nothing that holds itself', { cause })
+    // A bigint, or what holds itself.
+    why = { cause }
   }
-  if (text === undefined) {
-    throw new TypeError(`Expected \`data\` to be a string, or what JSON can hold, got ${show(data)}`)
-  }
-  return bodyOf(text, 'application/json')
+  if (text !== undefined) return bodyOf(text)
+  throw new TypeError(`Expected \`data\` to be a string, or what JSON can hold, got ${name}`, why)
 }
 
-export function bodyOf(text: string, type: Body['type']): Body {
-  return { text, type, bytes: new TextEncoder().encode(text).length }
-}
-
-/** What `JSON.stringify` turns into `{}`, or a picture of itself, without a word. */
-function isLostInJson(data: unknown): boolean {
-  if (typeof data !== 'object' || data === null || 'toJSON' in data) return false
-  if (ArrayBuffer.isView(data) || data instanceof ArrayBuffer) return true
-  if (data instanceof Map || data instanceof Set || data instanceof Promise) return true
-  return ['Blob', 'File', 'FormData', 'URLSearchParams', 'ReadableStream'].includes(nameOf(data))
-}
-
-function nameOf(data: unknown): string {
-  return Object.prototype.toString.call(data).slice('[object '.length, -1)
+export function bodyOf(body: string, type?: unknown): Body {
+  const bytes = new TextEncoder().encode(body).length
+  return { body, type: type === TEXT ? TEXT : 'application/json', bytes }
 }

@@ -1,203 +1,144 @@
 import { afterFailure, FIRST_RETRY_MS, parseRetryAfter } from './backoff.js'
-import { type Gate, waitFor } from './outbox-gate.js'
 import type { Message } from './outbox-message.js'
 import type { OutboxSettings } from './outbox-options.js'
-import { type PostResult, post } from './outbox-post.js'
-import { answerOf, rejection, settles, verdictOn } from './outbox-receipt.js'
+import { post } from './outbox-post.js'
+import { rejection, type Verdict } from './outbox-receipt.js'
+import { pause } from './wake.js'
 
+/** A network that returns is announced; whether it did is looked at this often, too. */
+const LOOK_MS = 30_000
 /** Wakes that come closer than this are held back, or a flapping network would make a hammer of them. */
 const WAKE_SPACING_MS = 1_000
 
-type Answered = Extract<PostResult, { is: 'answered' }>
-
-/** What a message has used up, of what it gets once. */
-interface Spent {
-  refreshed: boolean
-  reopened: boolean
-  wokenAt: number
+/** Brings messages to the server, each until it is over. */
+export interface Courier {
+  readonly isPaused: boolean
+  pause(): void
+  resume(): void
+  /** Tries until the message is over; what has no lane, once, and only if that can be now. Never rejects. */
+  deliver(message: Message): Promise<void>
+  /** One more request beside any that is under way, which outlives the page: mostly its answer comes to nobody. */
+  sendLast(message: Message): Promise<void>
 }
 
-/** Brings messages to the server, each until it is over. */
-export class Courier {
-  readonly #settings: OutboxSettings
-  readonly #gate: Gate
+export function courierOf(settings: OutboxSettings): Courier {
+  const { clock, maxAttempts, whenReady, stream, link, source } = settings
+  let paused: Promise<void> | undefined
+  let endPause = () => {}
 
-  constructor(settings: OutboxSettings, gate: Gate) {
-    this.#settings = settings
-    this.#gate = gate
+  /** Whether nothing holds all messages back: a `pause()`, a stream that is not up, a network that is off. */
+  function isOpen(): boolean {
+    const { navigator } = globalThis as { navigator?: { onLine?: boolean } }
+    return paused === undefined && !(whenReady && stream?.state !== 'open') && navigator?.onLine !== false
   }
 
-  /** Tries until the message is over. Never rejects. */
-  async deliver(message: Message): Promise<void> {
-    const spent: Spent = { refreshed: false, reopened: false, wokenAt: Number.NEGATIVE_INFINITY }
-    await waitFor(message, (done) => {
-      void message.kept.then(done)
-      return () => {}
-    })
-    while (!message.over) {
-      await this.#gate.pass(message)
-      message.expireIfDue(this.#settings.clock)
-      if (message.over) return
-      const connection = this.#connection
-      const result = await this.#attempt(message, connection)
-      this.#note(message, result)
-      if (message.over) return
-      if (result.is !== 'answered') await this.#waitAfter(message, spent, 0)
-      else await this.#follow(message, spent, result, connection)
-    }
-  }
-
-  /** Tries once, and only if that can be now. Never rejects. */
-  async tryOnce(message: Message): Promise<void> {
-    if (message.over) return
-    if (!this.#gate.isOpen) return message.giveUp('EXPIRED', 'It could not be sent at once')
-    const result = await this.#attempt(message, this.#connection)
-    this.#note(message, result)
-    if (message.over) return
-    if (result.is !== 'answered') return message.giveUp('EXPIRED', `Its one attempt failed: ${result.reason}`)
-    const verdict = verdictOn(result.status, result.headers.get('retry-after'))
-    if (verdict === 'accepted') this.#accept(message, result)
-    else if (verdict !== 'retry') this.#reject(message, result)
-    else message.giveUp('RETRIES_EXHAUSTED', `Its one attempt was answered with ${result.status}`)
-  }
-
-  /** One more request beside any that is under way, which outlives the page: mostly its answer comes to nobody. */
-  async sendLast(message: Message): Promise<void> {
-    if (message.over || !this.#gate.isOpen || message.notBefore > this.#settings.clock.now()) return
-    message.attempts++
-    const result = await this.#post(message, this.#connection, true)
-    this.#note(message, result)
-    if (result.is === 'answered' && verdictOn(result.status, null) === 'accepted') this.#accept(message, result)
-  }
-
-  get #connection(): string | null {
-    return this.#settings.linked?.link.connection ?? null
-  }
-
-  async #attempt(message: Message, connection: string | null): Promise<PostResult> {
-    message.attempts++
-    message.go('sending')
-    return this.#post(message, connection, false)
-  }
-
-  #post(message: Message, connection: string | null, keepalive: boolean): Promise<PostResult> {
-    const { clock, timeoutMs } = this.#settings
-    return post({
-      clock,
-      timeoutMs,
-      signal: message.signal,
-      headers: () => this.#write(message, connection),
-      send: (headers, signal) => this.#send(message, headers, signal, keepalive),
-    })
-  }
-
-  /** In one step with what is done about it: whoever ends the message before that knows of no answer. */
-  #note(message: Message, result: PostResult): void {
-    const isAnswered = result.is === 'answered'
-    message.fault = isAnswered ? undefined : result.fault
-    if (isAnswered && settles(result.status, result.headers.get('retry-after'))) message.unanswered--
-  }
-
-  #send(message: Message, headers: Headers, signal: AbortSignal, keepalive: boolean): Promise<Response> {
-    const { url, fetch, credentials } = this.#settings
-    message.unanswered++
-    return fetch(url, {
-      method: 'POST',
-      body: message.body.text,
-      headers,
-      redirect: 'manual',
-      // What outlives the page outlives the outbox, too: an app may close it just now.
-      ...(keepalive ? { keepalive } : { signal }),
-      ...(credentials !== undefined && { credentials }),
-    })
-  }
-
-  async #write(message: Message, connection: string | null): Promise<Headers> {
-    const headers = await this.#settings.headers.make()
-    headers.set('content-type', message.body.type)
-    headers.set('idempotency-key', message.key)
-    if (connection !== null) headers.set('sse-connection', connection)
-    return headers
-  }
-
-  /** Does what an answer calls for, and returns when it is time for the next attempt. */
-  async #follow(message: Message, spent: Spent, answer: Answered, connection: string | null): Promise<void> {
-    const retryAfter = answer.headers.get('retry-after')
-    const verdict = verdictOn(answer.status, retryAfter)
-    message.answers++
-    switch (verdict) {
-      case 'accepted':
-        return this.#accept(message, answer)
-      case 'rejected':
-        return this.#reject(message, answer)
-      case 'refresh':
-        if (spent.refreshed || !(await this.#renewed(message))) return this.#reject(message, answer)
-        spent.refreshed = true
-        return
-      case 'reopen':
-        if (spent.reopened || !(await this.#reopened(message, connection))) return this.#reject(message, answer)
-        spent.reopened = true
-        return
-      case 'retry':
-        if (message.answers >= this.#settings.maxAttempts) {
-          return message.giveUp('RETRIES_EXHAUSTED', `The last of ${message.answers} answers was ${answer.status}`)
-        }
-        return this.#waitAfter(message, spent, parseRetryAfter(retryAfter, this.#settings.clock.now()))
-    }
-  }
-
-  #accept(message: Message, { status, headers, body }: Answered): void {
-    const replayed = headers.get('idempotency-replayed') === 'true'
-    message.accept({ ...answerOf(status, body), key: message.key, attempts: message.attempts, replayed })
-  }
-
-  #reject(message: Message, { status, body }: Answered): void {
-    message.fail(rejection(answerOf(status, body), message.unanswered > 0))
-  }
-
-  async #waitAfter(message: Message, spent: Spent, retryAfterMs: number): Promise<void> {
-    const { clock } = this.#settings
-    const now = clock.now()
-    message.go('waiting')
-    message.failures++
-    message.notBefore = now + retryAfterMs
-    const delayMs = afterFailure(message.failures, Math.max(FIRST_RETRY_MS, retryAfterMs), Math.random())
-    const soonestMs = Math.max(retryAfterMs, spent.wokenAt + WAKE_SPACING_MS - now)
-    if (await this.#gate.sleep(message, delayMs, soonestMs)) spent.wokenAt = clock.now()
+  /**
+   * Waits `ms`, or for the end of the message. A network or a page that is back, or a stream that is up again, ends
+   * the wait, yet not before `soonestMs` of it passed.
+   *
+   * @returns whether it was cut short by one of these.
+   */
+  async function sleep(message: Message, ms: number, soonestMs: number): Promise<boolean> {
+    const wait = pause(clock, ms, soonestMs)
+    const detach = stream?.onState(({ state }) => state === 'open' && wait.wake())
+    const isWoken = await Promise.race([wait.over, message.ended])
+    detach?.()
+    wait.stop()
+    return isWoken === true
   }
 
   /** Has the headers made anew. Resolves with whether to try with them. */
-  async #renewed(message: Message): Promise<boolean> {
-    const { renew } = this.#settings.headers
-    if (!renew) return false
+  async function refresh(message: Message): Promise<boolean> {
+    if (!source.renew) return false
     message.go('waiting')
-    await waitFor(message, (done) => {
-      // What fails here fails again where the headers are made, as an attempt that did not leave.
-      void Promise.resolve().then(renew).then(done, done)
-      return () => {}
-    })
+    if (message.over) return false
+    // What fails here fails again where the headers are made, as an attempt that did not leave.
+    await Promise.race([source.renew().catch(() => {}), message.ended])
     return true
   }
 
   /** Has the stream opened anew, if the server does not know its connection. Resolves with whether to try once more. */
-  async #reopened(message: Message, connection: string | null): Promise<boolean> {
-    const { linked } = this.#settings
-    if (!linked) return false
-    const { stream, link } = linked
+  async function reopen(message: Message, connection: string | null): Promise<boolean> {
+    if (!stream || stream.state === 'closed') return false
     if (stream.state === 'open') {
       // It has no name, and would have none again.
-      if (link.connection === null) return false
+      if (stream.connection === null) return false
       // Another message had it opened, or the stream came back by itself.
-      if (link.connection !== connection) return true
+      if (stream.connection !== connection) return true
     }
     message.go('waiting')
-    await waitFor(message, (done) => {
-      const detach = [link.onOpen(done), link.onClosed(() => void Promise.resolve().then(done))]
-      link.reopen()
-      return () => {
-        for (const each of detach) each()
-      }
+    if (message.over) return false
+    let detach = () => {}
+    const reopened = new Promise<void>((resolve) => {
+      detach = stream.onState(({ state }) => {
+        if (state === 'open' || state === 'closed') resolve()
+      })
     })
+    link?.reopen()
+    await Promise.race([reopened, message.ended])
+    detach()
     return stream.state === 'open'
+  }
+
+  return {
+    get isPaused() {
+      return paused !== undefined
+    },
+    pause() {
+      paused = new Promise((resolve) => {
+        endPause = resolve
+      })
+    },
+    resume() {
+      paused = undefined
+      endPause()
+    },
+    async deliver(message) {
+      const once = message.item.lane === null
+      // What an answer may call for, once each.
+      const mends = new Map<Verdict | undefined, typeof reopen>()
+      let answers = 0
+      let failures = 0
+      let wokenAt = 0
+      if (!once) {
+        mends.set('refresh', refresh).set('reopen', reopen)
+        message.isFirst = true
+        await Promise.race([message.kept, message.ended])
+      } else if (!isOpen()) {
+        message.giveUp('EXPIRED', 'It could not be sent at once')
+      }
+      while (!message.over) {
+        // No attempt is spent on a network that is off.
+        while (!once && !message.over && !isOpen()) {
+          await (paused === undefined ? sleep(message, LOOK_MS, 0) : Promise.race([paused, message.ended]))
+        }
+        message.expireIfDue()
+        if (message.over) return
+        const { answer, verdict, retryAfter, connection } = await post(message, settings, false)
+        if (message.over) return
+        if (answer) {
+          answers++
+          const mend = mends.get(verdict)
+          mends.delete(verdict)
+          if (mend && (await mend(message, connection))) continue
+          if (verdict !== 'retry' && verdict !== 'unsettled')
+            return message.end({ error: rejection(answer, message.unanswered > 0) })
+        }
+        if (once && !answer) return message.giveUp('EXPIRED', 'Its one attempt failed')
+        if (answer && (once || answers >= maxAttempts)) {
+          return message.giveUp('RETRIES_EXHAUSTED', `The last of ${answers} answers was ${answer.status}`)
+        }
+        message.go('waiting')
+        const now = clock.now()
+        const floorMs = parseRetryAfter(retryAfter, now)
+        const delayMs = afterFailure(++failures, Math.max(FIRST_RETRY_MS, floorMs), Math.random())
+        message.notBefore = now + floorMs
+        if (await sleep(message, delayMs, Math.max(floorMs, wokenAt + WAKE_SPACING_MS - now))) wokenAt = clock.now()
+      }
+    },
+    async sendLast(message) {
+      if (message.over || !isOpen() || message.notBefore > clock.now()) return
+      await post(message, settings, true)
+    },
   }
 }

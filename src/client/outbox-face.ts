@@ -1,4 +1,3 @@
-import type { OutboxCounters } from './outbox-ledger.js'
 import type { OutboxItem } from './outbox-message.js'
 import type { OutboxListener, OutboxState } from './outbox-options.js'
 import type { Receipt } from './outbox-receipt.js'
@@ -17,6 +16,27 @@ export interface SendOptions {
    * and while the outbox is paused or offline it ends with `EXPIRED`. Default: `true`.
    */
   retry?: boolean | undefined
+}
+
+/** What became of messages. All but `pending` only grow, and `enqueued` is always the sum of the others. */
+export interface OutboxCounters {
+  /** Taken in: by `send()`, or from the storage. A message that `send()` refused is not counted at all. */
+  readonly enqueued: number
+  /** In the outbox now. */
+  readonly pending: number
+  readonly accepted: number
+  /** `REJECTED` */
+  readonly rejected: number
+  /** `UNCERTAIN` */
+  readonly uncertain: number
+  /** `EXPIRED` */
+  readonly expired: number
+  /** `RETRIES_EXHAUSTED` */
+  readonly exhausted: number
+  /** `CLOSED` */
+  readonly closed: number
+  /** `OUTBOX_FULL`: taken in, and given up for others. */
+  readonly dropped: number
 }
 
 /** Messages on their way to a server, none of which disappears. Made by `createOutbox`. */

@@ -15,55 +15,21 @@ const MESSAGES = 'messages'
  * ```
  */
 export function indexedDbStorage(name = 'outbox'): OutboxStorage {
-  const database = new Database(`steady-sse/${named('name', name)}`)
-  return {
-    names: async () => (await database.run('readonly', (store) => store.getAllKeys())).map(String),
-    async read(key) {
-      const text: unknown = await database.run('readonly', (store) => store.get(key))
-      return typeof text === 'string' ? text : null
-    },
-    async write(key, text) {
-      await database.run('readwrite', (store) => store.put(text, key))
-    },
-    async remove(key) {
-      await database.run('readwrite', (store) => store.delete(key))
-    },
-  }
-}
-
-/** One database, open from its first use until the browser closes it, and then opened again. */
-class Database {
-  readonly #name: string
-  #opened: Promise<IDBDatabase> | undefined
-
-  constructor(name: string) {
-    this.#name = name
+  const fullName = `steady-sse/${named('name', name)}`
+  /** Open from its first use until the browser closes it, and then opened again. */
+  let opened: Promise<IDBDatabase> | undefined
+  const forget = () => {
+    opened = undefined
   }
 
-  /** Resolves when the transaction is complete: not before is anything kept. */
-  async run<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-    const database = await this.#open()
+  function open(): Promise<IDBDatabase> {
     return new Promise((resolve, reject) => {
-      const transaction = database.transaction(MESSAGES, mode)
-      const request = ask(transaction.objectStore(MESSAGES))
-      transaction.oncomplete = () => resolve(request.result)
-      transaction.onabort = () => reject(transaction.error ?? new Error('The transaction was aborted'))
-    })
-  }
-
-  #open(): Promise<IDBDatabase> {
-    this.#opened ??= new Promise<IDBDatabase>((resolve, reject) => {
-      const request = indexedDB.open(this.#name, 1)
+      // `indexedDB` itself may be missing, or forbidden.
+      const request = indexedDB.open(fullName, 1)
       request.onupgradeneeded = () => request.result.createObjectStore(MESSAGES)
-      request.onerror = () => {
-        this.#opened = undefined
-        reject(request.error ?? new Error('The database cannot be opened'))
-      }
+      request.onerror = () => reject(request.error)
       request.onsuccess = () => {
         const database = request.result
-        const forget = () => {
-          this.#opened = undefined
-        }
         database.onclose = forget
         // Another tab wants to delete it, or has a newer version of it.
         database.onversionchange = () => {
@@ -73,10 +39,30 @@ class Database {
         resolve(database)
       }
     })
-    // `indexedDB` itself may be missing, or forbidden.
-    this.#opened.catch(() => {
-      this.#opened = undefined
+  }
+
+  /** Resolves when the transaction is complete: not before is anything kept. */
+  async function run<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+    opened ??= open()
+    opened.catch(forget)
+    const database = await opened
+    return new Promise((resolve, reject) => {
+      const transaction = database.transaction(MESSAGES, mode)
+      const request = ask(transaction.objectStore(MESSAGES))
+      transaction.oncomplete = () => resolve(request.result)
+      transaction.onabort = () => reject(transaction.error)
     })
-    return this.#opened
+  }
+
+  return {
+    names: async () => (await run('readonly', (store) => store.getAllKeys())).map(String),
+    async read(key) {
+      const text: unknown = await run('readonly', (store) => store.get(key))
+      return typeof text === 'string' ? text : null
+    },
+    async write(key, text) {
+      await run('readwrite', (store) => store.put(text, key))
+    },
+    remove: (key) => run('readwrite', (store) => store.delete(key)),
   }
 }

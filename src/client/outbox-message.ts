@@ -1,7 +1,7 @@
 import type { Clock } from '../protocol/clock.js'
 import { SseError } from '../protocol/error.js'
 import type { Body } from './outbox-body.js'
-import type { Receipt } from './outbox-receipt.js'
+import { type Receipt, reason } from './outbox-receipt.js'
 
 /**
  * Where a message is: behind others of its lane, in a request, between two requests, or at its end.
@@ -32,148 +32,113 @@ export interface OutboxItem {
 /** What ends a message that the server neither accepted nor rejected. */
 export type GivenUp = 'EXPIRED' | 'RETRIES_EXHAUSTED' | 'CLOSED' | 'OUTBOX_FULL'
 
+/** The server accepted the message, or it failed. */
 export type MessageEnd = { readonly receipt: Receipt } | { readonly error: SseError }
 
 /** What a message is made of. */
-export interface MessageParts {
+export interface MessageParts extends Body {
   readonly key: string
   readonly lane: string | null
-  readonly body: Body
   readonly enqueuedAt: number
   readonly restored: boolean
-  /** The name under which it is to be stored, or is. */
+  /** The name under which it is stored. */
   readonly name?: string | undefined
 }
 
-const NO_ANSWER = 'an attempt got no answer that says what became of it'
-
-interface Listener {
-  changed(message: Message, before: MessageState): void
-}
-
 /** One message on its way: it ends once, and whatever waits for it or works on it hears of that by its signal. */
-export class Message implements MessageParts {
-  readonly key: string
-  readonly lane: string | null
-  readonly body: Body
-  readonly enqueuedAt: number
-  readonly restored: boolean
+export interface Message {
+  /** What is shown of it. */
+  readonly item: { -readonly [K in keyof OutboxItem]: OutboxItem[K] }
+  readonly type: Body['type']
+  readonly bytes: number
   readonly receipt: Promise<Receipt>
+  /** Aborted when it is over. */
+  readonly signal: AbortSignal
+  /** Resolves when it is over. */
+  readonly ended: Promise<void>
+  readonly over: boolean
+  /** Nothing of its lane is before it. */
+  isFirst?: boolean
   /** Resolves when it is stored, or cannot be. */
-  kept: Promise<void> = Promise.resolve()
-  name: string | undefined
+  kept?: Promise<unknown>
+  name?: string | undefined
   isStored: boolean
   /** It is over, and shall not stay in the storage, or get there. */
-  isForgotten = false
-  attempts = 0
-  /** How many attempts were answered. */
-  answers = 0
-  /** How many attempts failed in a row. */
-  failures = 0
+  isForgotten?: boolean
   /** The server asked not to be asked before this time. */
-  notBefore = Number.NEGATIVE_INFINITY
+  notBefore: number
   /** How many requests left and got no answer that settles what became of them, those under way included. */
   unanswered: number
   /** What the last attempt failed of, if it did. */
-  fault: unknown
-  readonly #over = new AbortController()
-  readonly #listener: Listener
-  #settle: (end: MessageEnd) => void = () => {}
-  #deadline = Number.POSITIVE_INFINITY
-  #cancelExpiry = () => {}
-  #state: MessageState = 'queued'
-  #end: MessageEnd | undefined
-
-  constructor(parts: MessageParts, listener: Listener) {
-    this.key = parts.key
-    this.lane = parts.lane
-    this.body = parts.body
-    this.enqueuedAt = parts.enqueuedAt
-    this.restored = parts.restored
-    this.name = parts.name
-    this.isStored = parts.restored
-    // Nobody knows what the page before did with it.
-    this.unanswered = parts.restored ? 1 : 0
-    this.#listener = listener
-    this.receipt = new Promise((resolve, reject) => {
-      this.#settle = (end) => ('receipt' in end ? resolve(end.receipt) : reject(end.error))
-    })
-    if (parts.restored) this.receipt.catch(() => {}) // there is nobody else who could
-  }
-
-  get state(): MessageState {
-    return this.#state
-  }
-
-  get over(): boolean {
-    return this.#end !== undefined
-  }
-
-  get end(): MessageEnd | undefined {
-    return this.#end
-  }
-
-  /** Aborted when it is over. */
-  get signal(): AbortSignal {
-    return this.#over.signal
-  }
-
-  /** Whatever it waits for then: nothing is sent for ever. */
-  expireAfter(ms: number, clock: Clock): void {
-    if (this.over) return
-    this.#deadline = clock.now() + ms
-    this.#cancelExpiry = clock.setTimeout(() => this.#expire(), ms)
-    this.expireIfDue(clock)
-  }
-
-  /** A timer may come late, and no attempt shall slip through before it: no receipt may know of it any more. */
-  expireIfDue(clock: Clock): void {
-    if (clock.now() >= this.#deadline) this.#expire()
-  }
-
-  go(state: 'queued' | 'sending' | 'waiting'): void {
-    if (!this.over && this.#state !== state) this.#change(state)
-  }
-
-  accept(receipt: Receipt): void {
-    this.#finish('accepted', { receipt })
-  }
-
-  fail(error: SseError): void {
-    this.#finish('failed', { error })
-  }
-
+  because?: ErrorOptions
+  go(state: 'sending' | 'waiting'): void
+  end(how: MessageEnd): void
   /** Ends it with the code, unless the server may have it: then with `UNCERTAIN`. */
-  giveUp(code: GivenUp, why: string): void {
-    const because = this.fault === undefined ? {} : { cause: this.fault }
-    const error =
-      this.unanswered === 0
-        ? new SseError(code, `${why}.`, because)
-        : new SseError('UNCERTAIN', `${why}, and ${NO_ANSWER}: the message may have arrived.`, because)
-    this.fail(error)
+  giveUp(code: GivenUp, why: string): void
+  /** A timer may come late, and no attempt shall slip through before it: no receipt may know of it any more. */
+  expireIfDue(): void
+}
+
+/**
+ * A message that expires when its age is reached, whatever it waits for then: nothing is sent for ever.
+ *
+ * @param changed - is told of every change of its state, with the state before.
+ */
+export function makeMessage(
+  { type, bytes, name, ...parts }: MessageParts,
+  { clock, maxAgeMs }: { readonly clock: Clock; readonly maxAgeMs: number },
+  changed: (message: Message, before: MessageState) => void,
+): Message {
+  const controller = new AbortController()
+  const { signal } = controller
+  const item: Message['item'] = { ...parts, state: 'queued', attempts: 0 }
+  const dueAt = item.enqueuedAt + maxAgeMs
+  const cancelExpiry = clock.setTimeout(expire, dueAt - clock.now())
+
+  function change(state: MessageState): void {
+    const before = item.state
+    item.state = state
+    changed(message, before)
   }
 
-  snapshot(): OutboxItem {
-    const { key, lane, state, attempts, enqueuedAt, restored } = this
-    return { key, lane, state, attempts, body: this.body.text, enqueuedAt, restored, ...this.#end }
+  function expire(): void {
+    message.giveUp('EXPIRED', 'It was not accepted within `maxAgeMs`')
   }
 
-  #expire(): void {
-    this.giveUp('EXPIRED', 'It was not accepted within `maxAgeMs`')
+  const message: Message = {
+    item,
+    type,
+    bytes,
+    name,
+    signal,
+    isStored: item.restored,
+    notBefore: 0,
+    // Nobody knows what the page before did with it.
+    unanswered: Number(item.restored),
+    ended: new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+    receipt: new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => (item.receipt ? resolve(item.receipt) : reject(item.error)))
+    }),
+    get over() {
+      return signal.aborted
+    },
+    go: change,
+    end(how) {
+      if (signal.aborted) return
+      Object.assign(item, how)
+      controller.abort()
+      cancelExpiry()
+      change(item.error ? 'failed' : 'accepted')
+    },
+    giveUp(code, why) {
+      const mayHaveArrived = message.unanswered > 0
+      const error = new SseError(mayHaveArrived ? 'UNCERTAIN' : code, reason(why, mayHaveArrived), message.because)
+      message.end({ error })
+    },
+    expireIfDue() {
+      if (clock.now() >= dueAt) expire()
+    },
   }
-
-  #finish(state: 'accepted' | 'failed', end: MessageEnd): void {
-    if (this.over) return
-    this.#end = end
-    this.#cancelExpiry()
-    this.#settle(end)
-    this.#change(state)
-    this.#over.abort()
-  }
-
-  #change(state: MessageState): void {
-    const before = this.#state
-    this.#state = state
-    this.#listener.changed(this, before)
-  }
+  if (item.restored) message.receipt.catch(() => {}) // there is nobody else who could
+  return message
 }

@@ -1,10 +1,10 @@
 import { type Clock, systemClock } from '../protocol/clock.js'
-import { bound, duration, oneOf, show } from '../protocol/options.js'
+import { bound, duration, expect, oneOf } from '../protocol/options.js'
 import type { EventStream } from './event-stream.js'
 import { linkOf, type StreamLink } from './link.js'
 import type { OutboxItem } from './outbox-message.js'
 import type { OutboxStorage } from './outbox-storage.js'
-import { RequestHeaders } from './request-headers.js'
+import { type MakeHeaders, RequestHeaders } from './request-headers.js'
 
 /** The longest that receipts are kept by default: a message that is sent again later could be handled twice. */
 const MOST_AGE_MS = 86_400_000
@@ -39,9 +39,9 @@ export interface OutboxOptions {
    * the server answers 401. Default: those of `stream`, if there is one. Pass your own when the two go to
    * different servers.
    */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>) | undefined
+  headers?: RequestInit['headers'] | MakeHeaders | undefined
   /** As in `RequestInit`. Default: what `fetch` does without. */
-  credentials?: RequestCredentials | undefined
+  credentials?: RequestInit['credentials'] | undefined
   /** The most messages, of all lanes. Default: 100. */
   maxItems?: number | undefined
   /** The most bytes that their bodies may hold together. Default: 1 MiB. */
@@ -79,145 +79,94 @@ export interface OutboxOptions {
   onError?: ((error: unknown) => void) | undefined
 }
 
-/** The stream that an outbox is linked to. */
-export interface Linked {
-  readonly stream: EventStream
-  readonly link: StreamLink
-}
-
 /** Where the headers of the requests come from. */
-export interface RequestSource {
+export interface HeaderSource {
   /** Headers for one request: a copy. */
   make(): Promise<Headers>
-  /** Makes them anew, once for all who ask; `undefined` where that would bring the same. */
-  readonly renew: (() => Promise<void>) | undefined
+  /** Makes them anew, once for all who ask; not there where that would bring the same. */
+  renew?(): Promise<void>
 }
 
 /** The options, checked and completed. */
-export interface OutboxSettings {
+export interface OutboxSettings extends OutboxOptions {
   readonly url: string
   /** The address in full, without the fragment: whose messages are stored. */
   readonly address: string
-  readonly linked: Linked | undefined
-  readonly headers: RequestSource
-  readonly credentials: RequestCredentials | undefined
+  readonly link: StreamLink | undefined
+  readonly source: HeaderSource
   readonly maxItems: number
   readonly maxBytes: number
-  readonly dropsOldest: boolean
-  readonly whenReady: boolean
   readonly timeoutMs: number
   readonly maxAttempts: number
   readonly maxAgeMs: number
-  readonly storage: OutboxStorage | undefined
   readonly fetch: typeof fetch
   readonly clock: Clock
-  readonly onState: OutboxListener | undefined
-  readonly onError: (error: unknown) => void
 }
 
 export function readOutboxOptions(url: string | URL, options: OutboxOptions): OutboxSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Expected \`options\` to be an object, got ${show(options)}`)
-  }
-  const { stream, storage, whenReady = false, credentials, clock = systemClock } = options
+  expect(typeof options === 'object' && options !== null, 'options', 'to be an object', options)
+  const { stream, storage, whenReady = false, credentials, clock = systemClock, fetch, onState, onError } = options
   const timeoutMs = duration('timeoutMs', options.timeoutMs, 15_000)
-  const fetch = callable('fetch', options.fetch)
-  if (typeof whenReady !== 'boolean') {
-    throw new TypeError(`Expected \`whenReady\` to be true or false, got ${show(whenReady)}`)
+  const maxAgeMs = duration('maxAgeMs', options.maxAgeMs, 600_000)
+  for (const [name, value] of Object.entries({ fetch: fetch ?? globalThis.fetch, onState, onError })) {
+    expect(typeof value === 'function' || (value === undefined && name !== 'fetch'), name, 'to be a function', value)
   }
-  if (whenReady && stream === undefined) {
-    throw new TypeError('Expected a `stream` beside `whenReady`: without one there is nothing to wait for')
-  }
-  if (storage !== undefined && typeof storage?.names !== 'function') {
-    throw new TypeError(
-      `Expected \`storage\` to be one such as webStorage(localStorage) or indexedDbStorage(), got ${show(storage)}`,
-    )
-  }
-  const linked = stream === undefined ? undefined : { stream, link: linkOf(stream) }
-  if (credentials !== undefined) oneOf('credentials', credentials, ['omit', 'same-origin', 'include'], 'same-origin')
+  expect(typeof whenReady === 'boolean', 'whenReady', 'to be true or false', whenReady)
+  expect(!whenReady || stream !== undefined, 'stream', 'to be there with `whenReady`', stream)
+  expect(
+    storage === undefined || typeof storage?.names === 'function',
+    'storage',
+    'to be one such as webStorage(localStorage) or indexedDbStorage()',
+    storage,
+  )
+  expect(
+    maxAgeMs <= MOST_AGE_MS,
+    'maxAgeMs',
+    `to be at most ${MOST_AGE_MS} (24 hours), as long as a server keeps its receipts`,
+    maxAgeMs,
+  )
+  oneOf('overflow', options.overflow, ['reject', 'drop-oldest'], 'reject')
+  oneOf('credentials', credentials, ['omit', 'same-origin', 'include'], 'same-origin')
+  const link = stream === undefined ? undefined : linkOf(stream)
   const address = readAddress(url, fetch !== undefined)
   return {
+    ...options,
     // With a `fetch` of their own, users decide what an address is. Otherwise it stays the same, whatever the page's does.
     url: fetch ? String(url) : address,
     address,
-    linked,
-    headers: readHeaders(options.headers, linked, clock, timeoutMs),
-    credentials,
+    link,
+    source: link && options.headers === undefined ? link.headers : readHeaders(options.headers, clock, timeoutMs),
     maxItems: bound('maxItems', options.maxItems, 100),
     maxBytes: bound('maxBytes', options.maxBytes, 1_048_576),
-    dropsOldest: oneOf('overflow', options.overflow, ['reject', 'drop-oldest'], 'reject') === 'drop-oldest',
-    whenReady,
     timeoutMs,
     maxAttempts: bound('maxAttempts', options.maxAttempts, 10),
-    maxAgeMs: readAge(options.maxAgeMs),
-    storage,
-    fetch: fetch ? (input, init) => fetch(input, init) : globalFetch(),
+    maxAgeMs,
+    // The global one is that of the moment of the request.
+    fetch: (input, init) => (fetch ?? globalThis.fetch)(input, init),
     clock,
-    onState: callable('onState', options.onState),
-    onError: callable('onError', options.onError) ?? (() => {}),
   }
-}
-
-function readAge(maxAgeMs: number | undefined): number {
-  const ms = duration('maxAgeMs', maxAgeMs, 600_000)
-  if (ms <= MOST_AGE_MS) return ms
-  throw new TypeError(
-    `Expected \`maxAgeMs\` to be at most ${MOST_AGE_MS} (24 hours), as long as a server keeps its receipts, got ${ms}`,
-  )
 }
 
 function readAddress(url: string | URL, hasFetch: boolean): string {
-  if (typeof url !== 'string' && !(url instanceof URL)) {
-    throw new TypeError(`Expected \`url\` to be a string or a URL, got ${show(url)}`)
-  }
   const scope = globalThis as { document?: { baseURI?: string }; location?: { href: string } }
   const base = scope.document?.baseURI ?? scope.location?.href
-  if (URL.canParse(String(url), base)) {
-    const address = new URL(url, base)
-    address.hash = ''
-    return address.href
-  }
-  if (hasFetch) return String(url).replace(/#.*/, '')
-  throw new TypeError('Expected `url` to be absolute, as there is no page it could be relative to')
+  const isAddress = URL.canParse(String(url), base)
+  expect(
+    (typeof url === 'string' || url instanceof URL) && (isAddress || hasFetch),
+    'url',
+    'to be absolute, or relative to a page',
+    url,
+  )
+  return (isAddress ? new URL(url, base).href : String(url)).replace(/#.*/, '')
 }
 
-function readHeaders(
-  headers: OutboxOptions['headers'],
-  linked: Linked | undefined,
-  clock: Clock,
-  timeoutMs: number,
-): RequestSource {
-  if (typeof headers === 'function') {
-    const source = new RequestHeaders(headers, clock, timeoutMs)
-    return { make: () => source.make(), renew: () => source.renew() }
-  }
-  if (headers === undefined) {
-    return linked
-      ? { make: () => linked.link.headers(), renew: () => linked.link.refresh() }
-      : { make: async () => new Headers(), renew: undefined }
-  }
-  if (typeof headers !== 'object' || headers === null) {
-    throw new TypeError(`Expected \`headers\` to be an object or a function, got ${show(headers)}`)
-  }
+function readHeaders(headers: OutboxOptions['headers'], clock: Clock, timeoutMs: number): HeaderSource {
+  if (typeof headers === 'function') return new RequestHeaders(headers, clock, timeoutMs)
   try {
     const copy = [...new Headers(headers)]
-    return { make: async () => new Headers(copy), renew: undefined }
+    return { make: async () => new Headers(copy) }
   } catch {
     // The runtime's own message quotes the value, which may be a secret.
-    throw new TypeError('Expected `headers` to hold names and values that HTTP can carry')
+    throw new TypeError('Expected `headers` to be names and values that HTTP can carry, or a function')
   }
-}
-
-function callable<T>(name: string, value: T | undefined): T | undefined {
-  if (value !== undefined && typeof value !== 'function') {
-    throw new TypeError(`Expected \`${name}\` to be a function, got ${show(value)}`)
-  }
-  return value
-}
-
-function globalFetch(): typeof fetch {
-  if (typeof globalThis.fetch !== 'function') {
-    throw new TypeError('Expected a global `fetch`, and there is none. Pass one as the option `fetch`.')
-  }
-  return (input, init) => globalThis.fetch(input, init)
 }

@@ -1,128 +1,102 @@
-import type { Clock } from '../protocol/clock.js'
+import type { Message } from './outbox-message.js'
+import type { OutboxSettings } from './outbox-options.js'
+import { answerOf, type SendAnswer, type Verdict, verdictOn } from './outbox-receipt.js'
+import { quietly } from './quietly.js'
 
 /** The most that is kept of an answer's body. */
 const MAX_ANSWER_BYTES = 1_048_576
 
 /** How one attempt ended. */
-export type PostResult =
-  | { readonly is: 'answered'; readonly status: number; readonly headers: Headers; readonly body: string }
-  /** It left, and no whole answer came back. */
-  | { readonly is: 'lost'; readonly reason: string; readonly fault: unknown }
-  /** It did not leave. */
-  | { readonly is: 'unsent'; readonly reason: string; readonly fault: unknown }
-
-/** What one attempt is made of. */
-export interface PostParts {
-  readonly clock: Clock
-  readonly timeoutMs: number
-  /** Ends the attempt. */
-  readonly signal: AbortSignal
-  readonly headers: () => Promise<Headers>
-  /** Called once: the request is leaving. */
-  send(headers: Headers, signal: AbortSignal): Promise<Response>
+export interface PostResult {
+  /** Not there when the request did not leave, or no whole answer came back. */
+  readonly answer: SendAnswer | undefined
+  readonly verdict: Verdict | undefined
+  readonly retryAfter: string | null
+  /** Of the stream, as the request named it. */
+  readonly connection: string | null
 }
 
 /**
- * One request and its answer, body included, within one deadline. It ends in time whatever the user's
- * functions, a custom `fetch` or a body do about it.
+ * One request for a message and its answer, body included, within one deadline. It ends in time whatever the user's
+ * functions, a custom `fetch` or a body do about it, and never rejects. What it came to is noted in the message, which
+ * is accepted if the server did.
+ *
+ * @param keepalive - whether the request outlives the page.
  */
-export async function post(parts: PostParts): Promise<PostResult> {
-  const attempt = new Post(parts)
-  try {
-    return await attempt.result
-  } finally {
-    attempt.stop()
-  }
-}
+export function post(message: Message, settings: OutboxSettings, keepalive: boolean): Promise<PostResult> {
+  const { clock, timeoutMs, credentials, source, stream, fetch } = settings
+  const { item, signal } = message
+  const connection = stream?.connection ?? null
+  const controller = new AbortController()
+  let response: Response | undefined
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  let body = ''
+  let hasLeft = false
+  let isWhole = false
+  let isOver = false
+  item.attempts++
+  if (!keepalive) message.go('sending')
 
-class Post {
-  readonly result: Promise<PostResult>
-  readonly #parts: PostParts
-  readonly #controller = new AbortController()
-  readonly #cancelDeadline: () => void
-  readonly #decoder = new TextDecoder()
-  #end: (result: PostResult) => void = () => {}
-  #hasLeft = false
-  #response: Response | undefined
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
-  #body = ''
-  #isOver = false
-
-  constructor(parts: PostParts) {
-    this.#parts = parts
-    this.result = new Promise((resolve) => {
-      this.#end = resolve
-    })
-    const { clock, timeoutMs, signal } = parts
-    this.#cancelDeadline = clock.setTimeout(() => {
-      this.#breakOff(`no ${this.#hasLeft ? 'answer' : 'headers'} within ${timeoutMs} ms`)
-    }, timeoutMs)
-    signal.addEventListener('abort', this.#onAbort)
-    // Who heard that it begins may have ended it.
-    if (signal.aborted) this.#onAbort()
-    else this.#run().then(this.#end, (fault: unknown) => this.#breakOff(this.#failure, fault))
-  }
-
-  stop(): void {
-    this.#isOver = true
-    this.#cancelDeadline()
-    this.#parts.signal.removeEventListener('abort', this.#onAbort)
-    discard(this.#reader ?? this.#response?.body)
-    this.#controller.abort()
-  }
-
-  readonly #onAbort = () => this.#breakOff('given up')
-
-  get #failure(): string {
-    return this.#hasLeft ? 'the network failed' : 'the headers failed'
-  }
-
-  async #run(): Promise<PostResult> {
-    const headers = await this.#parts.headers()
-    if (this.#isOver) return UNSENT
-    this.#hasLeft = true
-    const response = await this.#parts.send(headers, this.#controller.signal)
-    if (this.#isOver) {
-      discard(response.body)
-      return UNSENT
-    }
-    this.#response = response
-    this.#reader = response.body?.getReader()
-    await this.#read()
-    return this.#answered(response)
-  }
-
-  async #read(): Promise<void> {
-    let bytes = 0
-    while (this.#reader && bytes < MAX_ANSWER_BYTES) {
-      const { done, value } = await this.#reader.read()
-      if (done || this.#isOver) return
-      this.#body += this.#decoder.decode(value.subarray(0, MAX_ANSWER_BYTES - bytes), { stream: true })
-      bytes += value.length
-    }
-  }
-
-  #breakOff(reason: string, fault: unknown = new Error(reason)): void {
+  const run = async () => {
+    const headers = await source.make()
+    headers.set('content-type', message.type)
+    headers.set('idempotency-key', item.key)
+    if (connection !== null) headers.set('sse-connection', connection)
     // At once: nothing may leave after it was said that nothing left.
-    this.#isOver = true
-    if (!this.#hasLeft) this.#end({ is: 'unsent', reason, fault })
-    // Of a failure the status says enough. Of a success, the body may be what was asked for: it can be had again.
-    else if (this.#response && !this.#response.ok) this.#end(this.#answered(this.#response))
-    else this.#end({ is: 'lost', reason, fault })
+    if (isOver) return
+    hasLeft = true
+    message.unanswered++
+    response = await fetch(settings.url, {
+      method: 'POST',
+      body: item.body,
+      headers,
+      redirect: 'manual',
+      // What outlives the page outlives the outbox, too: an app may close it just now.
+      ...(keepalive ? { keepalive } : { signal: controller.signal }),
+      ...(credentials && { credentials }),
+    })
+    reader = response.body?.getReader()
+    const decoder = new TextDecoder()
+    let room = MAX_ANSWER_BYTES
+    while (reader && room > 0 && !isOver) {
+      const { done, value } = await reader.read()
+      if (done) break
+      body += decoder.decode(value.subarray(0, room), { stream: true })
+      room -= value.length
+    }
+    isWhole = true
   }
 
-  #answered({ status, headers }: Response): PostResult {
-    return { is: 'answered', status, headers, body: this.#body }
-  }
-}
-
-/** Of steps that return when the attempt is over, and are not heard any more. */
-const UNSENT: PostResult = { is: 'unsent', reason: 'over', fault: undefined }
-
-function discard(body: { cancel(): Promise<void> } | null | undefined): void {
-  try {
-    body?.cancel().catch(() => {})
-  } catch {
-    // There is nobody to tell.
-  }
+  return new Promise((resolve) => {
+    const end = (because: ErrorOptions) => {
+      quietly(() => reader?.cancel())
+      if (isOver) return
+      isOver = true
+      cancelDeadline()
+      controller.abort()
+      // Of a failure the status says enough. Of a success, the body may be what was asked for: it can be had again.
+      const answered = isWhole || !response?.ok ? response : undefined
+      const answer = answered && answerOf(answered.status, body)
+      const retryAfter = answered?.headers.get('retry-after') ?? null
+      const verdict = answer && verdictOn(answer.status, retryAfter)
+      // At once: whoever ends the message before that knows of no answer.
+      message.because = answer ? {} : because
+      if (answer && verdict !== 'unsettled') message.unanswered--
+      if (answer && verdict === 'accepted') {
+        const replayed = answered?.headers.get('idempotency-replayed') === 'true'
+        message.end({ receipt: { ...answer, key: item.key, attempts: item.attempts, replayed } })
+      }
+      resolve({ answer, verdict, retryAfter, connection })
+    }
+    const late = () => new Error(`no ${hasLeft ? 'answer' : 'headers'} within ${timeoutMs} ms`)
+    const cancelDeadline = clock.setTimeout(() => end({ cause: late() }), timeoutMs)
+    signal.addEventListener('abort', () => end({}), { signal: controller.signal })
+    // Who heard that it begins may have ended it.
+    if (signal.aborted) end({})
+    else
+      run().then(
+        () => end({}),
+        (cause: unknown) => end({ cause }),
+      )
+  })
 }

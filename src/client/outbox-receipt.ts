@@ -29,15 +29,19 @@ export interface Receipt extends SendAnswer {
 }
 
 /** What an answer of the server means for a message. */
-export type Verdict = 'accepted' | 'refresh' | 'reopen' | 'retry' | 'rejected'
+export type Verdict = 'accepted' | 'refresh' | 'reopen' | 'retry' | 'unsettled' | 'rejected'
 
+/**
+ * All but `unsettled` say what became of the request. A gateway's answer (502, 504, and others above) does not, as the
+ * server behind it may be handling the message, and a 409 that says when to come back does not, either: an attempt is
+ * being handled. Any other conflict stays one.
+ */
 export function verdictOn(status: number, retryAfter: string | null): Verdict {
   if (status >= 200 && status < 300) return 'accepted'
   if (status === 401) return 'refresh'
   if (status === 404 || status === 410) return 'reopen'
-  if (status === 408 || status === 425 || status === 429 || status >= 500) return 'retry'
-  // The key is in flight, and the server says when to ask again. Any other conflict stays one.
-  if (status === 409 && retryAfter !== null) return 'retry'
+  if (status === 502 || status >= 504 || (status === 409 && retryAfter !== null)) return 'unsettled'
+  if (status >= 500 || [408, 425, 429].includes(status)) return 'retry'
   return 'rejected'
 }
 
@@ -45,22 +49,19 @@ export function answerOf(status: number, body: string): SendAnswer {
   return { status, body, json: <T>() => (body === '' ? undefined : JSON.parse(body)) as T }
 }
 
-/**
- * Whether an answer says what became of its request. A gateway's (502, 504, and others above) does not, as the server behind it may be
- * handling the message, and a 409 that says when to come back does not, either: an attempt is being handled.
- */
-export function settles(status: number, retryAfter: string | null): boolean {
-  return status !== 502 && status < 504 && (status !== 409 || retryAfter === null)
-}
-
 /** The error of a message that the server rejected: its answer is the `cause`. */
 export function rejection(answer: SendAnswer, mayHaveArrived: boolean): SseError {
   const { status } = answer
   const cause: Rejection = { ...answer, mayHaveArrived }
-  const isRedirect = status === 0 || (status >= 300 && status < 400)
-  const why = isRedirect
-    ? 'The server redirects, and a message does not follow: it could turn into a GET on the way.'
-    : `The server rejected the message (HTTP ${status}).`
-  const earlier = mayHaveArrived ? ' An earlier attempt got no answer, so it may have arrived.' : ''
-  return new SseError('REJECTED', why + earlier, { status, cause })
+  const redirects = status < 400 ? ', and redirects are not followed' : ''
+  return new SseError(
+    'REJECTED',
+    reason(`The server rejected the message (HTTP ${status}${redirects})`, mayHaveArrived),
+    { status, cause },
+  )
+}
+
+/** Why a message failed, with what its sender has to know. */
+export function reason(why: string, mayHaveArrived: boolean): string {
+  return `${why}${mayHaveArrived ? ', and an attempt may have arrived' : ''}.`
 }

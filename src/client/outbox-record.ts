@@ -1,11 +1,11 @@
 import { named } from '../protocol/options.js'
 import { bodyOf } from './outbox-body.js'
 import { readKey } from './outbox-key.js'
-import type { MessageParts } from './outbox-message.js'
+import type { Message, MessageParts } from './outbox-message.js'
 
 /** Writes a message as it is stored. */
-export function writeRecord({ key, lane, body, enqueuedAt }: MessageParts): string {
-  return JSON.stringify({ key, lane, type: body.type, body: body.text, enqueuedAt })
+export function writeRecord({ type, item: { key, lane, body, enqueuedAt } }: Message): string {
+  return JSON.stringify({ key, lane, type, body, enqueuedAt })
 }
 
 /** Reads what is stored, as strictly as the door: `undefined` for what no `send()` would have let in. */
@@ -16,7 +16,7 @@ export function readRecord(text: string, now: number): MessageParts | undefined 
     return {
       key: readKey(key),
       lane: named('lane', lane),
-      body: bodyOf(body, type === 'text/plain;charset=UTF-8' ? type : 'application/json'),
+      ...bodyOf(body, type),
       enqueuedAt: Math.min(Number(enqueuedAt), now),
       restored: true,
     }

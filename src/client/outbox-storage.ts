@@ -1,4 +1,4 @@
-import { named, show } from '../protocol/options.js'
+import { expect, named } from '../protocol/options.js'
 
 /**
  * Where an outbox keeps its messages: names, each with a text. Each is asked once more when it rejects, but for
@@ -41,9 +41,7 @@ export interface StorageArea {
  * ```
  */
 export function webStorage(area: StorageArea, options: { name?: string | undefined } = {}): OutboxStorage {
-  if (typeof area?.setItem !== 'function') {
-    throw new TypeError(`Expected \`area\` to be localStorage or sessionStorage, got ${show(area)}`)
-  }
+  expect(typeof area?.setItem === 'function', 'area', 'to be localStorage or sessionStorage', area)
   const prefix = `steady-sse/${named('name', options.name ?? 'outbox')}/`
   return {
     async names() {

@@ -6,14 +6,13 @@
  */
 import type { Outbox } from './outbox-face.js'
 import { type OutboxOptions, readOutboxOptions } from './outbox-options.js'
-import { OutboxQueue } from './outbox-queue.js'
+import { makeOutbox } from './outbox-queue.js'
 
 export type { Clock } from '../protocol/clock.js'
 export { SseError, type SseErrorCode } from '../protocol/error.js'
 export type { EventStream } from './event-stream.js'
-export type { Outbox, SendOptions } from './outbox-face.js'
+export type { Outbox, OutboxCounters, SendOptions } from './outbox-face.js'
 export { indexedDbStorage } from './outbox-indexed-db.js'
-export type { OutboxCounters } from './outbox-ledger.js'
 export type { MessageState, OutboxItem } from './outbox-message.js'
 export type { OutboxChange, OutboxListener, OutboxOptions, OutboxState } from './outbox-options.js'
 export type { Receipt, Rejection, SendAnswer } from './outbox-receipt.js'
@@ -43,5 +42,5 @@ export { type OutboxStorage, type StorageArea, webStorage } from './outbox-stora
  * ```
  */
 export function createOutbox(url: string | URL, options: OutboxOptions = {}): Outbox {
-  return new OutboxQueue(readOutboxOptions(url, options))
+  return makeOutbox(readOutboxOptions(url, options))
 }

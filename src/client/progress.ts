@@ -39,21 +39,22 @@ export class Progress {
   }
 
   event(name: string | undefined, data: string, id: string | undefined): void {
-    if (id !== undefined) this.received = id || null
+    this.#move(id)
     this.#lossIsNewest = false
     this.#buffer.push(eventItem(this.received ?? '', name, data))
   }
 
   gap({ reason, missed }: Gap, id: string | undefined): void {
-    if (id !== undefined) this.received = id || null
+    this.#move(id)
     this.#lossIsNewest = false
     // Where the gap names no place, the old one stands: to forget it would hide what a restart could still find out.
     this.#buffer.push({ type: 'gap', id: id ?? this.received ?? '', reason, missed })
   }
 
-  /** A place that comes without an item. */
-  place(id: string): void {
-    this.received = id || null
+  /** A place, if it is one, that comes without an item. */
+  place(id: string | undefined): void {
+    if (id === undefined) return
+    this.#move(id)
     this.#buffer.mark(this.received)
   }
 
@@ -62,11 +63,12 @@ export class Progress {
    * until something follows, or a server that never continues would be announced without end.
    */
   lost(id: string | undefined): void {
-    if (this.#lossIsNewest) {
-      if (id !== undefined) this.place(id)
-      return
-    }
-    this.gap({ reason: 'invalid', missed: null }, id)
+    if (this.#lossIsNewest) this.place(id)
+    else this.gap({ reason: 'invalid', missed: null }, id)
     this.#lossIsNewest = true
+  }
+
+  #move(id: string | undefined): void {
+    if (id !== undefined) this.received = id || null
   }
 }

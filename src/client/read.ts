@@ -16,17 +16,28 @@ export interface BlockReceiver {
   retry(ms: number): void
 }
 
-/** Decodes and parses the bytes of one response, whatever pieces they come in. */
+const LF = 10
+const CR = 13
+
+/**
+ * Decodes and parses the bytes of one response, whatever pieces they come in, and bounds an open block: every field,
+ * comments and unfinished lines included.
+ */
 export class BlockReader {
-  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true }) // the parser strips the one it must
+  // The parser strips the one it must. Left to the decoder, some runtimes would strip one from every piece.
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #parser: { feed(text: string): void }
-  readonly #meter: BlockMeter
   readonly #to: BlockReceiver
+  readonly #maxBytes: number
+  /** How many bytes the open block has so far. */
+  #open = 0
+  /** The newest byte: at the start of a line, the end of the one before. */
+  #last: number | undefined = LF
   #id: string | undefined
 
-  constructor(maxEventBytes: number, to: BlockReceiver) {
+  constructor(maxBytes: number, to: BlockReceiver) {
+    this.#maxBytes = maxBytes
     this.#to = to
-    this.#meter = new BlockMeter(maxEventBytes)
     this.#parser = createParser({
       onId: (id) => {
         this.#flushPlace()
@@ -41,17 +52,18 @@ export class BlockReader {
     })
   }
 
-  /** @throws SseError `FRAME_TOO_LARGE`, after the blocks before the one that is too large were received. */
+  /**
+   * @param bytes - at least one.
+   * @throws SseError `FRAME_TOO_LARGE`, after the blocks before the one that is too large were received.
+   */
   feed(bytes: Uint8Array): void {
-    const meter = this.#meter
-    const isTight = meter.wouldExceed(bytes.length)
-    const fits = isTight ? meter.walk(bytes) : bytes.length
-    const text = this.#decoder.decode(isTight ? bytes.subarray(0, fits) : bytes, { stream: true })
-    if (!isTight) meter.pass(bytes, text.includes('\r'))
-    this.#parser.feed(text)
+    const isTight = this.#open + bytes.length > this.#maxBytes
+    const fits = this.#count(bytes, isTight ? 0 : this.#leap(bytes))
+    this.#parser.feed(this.#decoder.decode(bytes.subarray(0, fits), { stream: true }))
     this.#flushPlace()
-    if (fits === bytes.length) return
-    throw new SseError('FRAME_TOO_LARGE', `One event of the stream is larger than ${meter.max} bytes`)
+    if (fits < bytes.length) {
+      throw new SseError('FRAME_TOO_LARGE', `One event of the stream is larger than ${this.#maxBytes} bytes`)
+    }
   }
 
   /** The parser reports an id before the event it belongs to; alone is an id that no event followed. */
@@ -61,62 +73,38 @@ export class BlockReader {
     this.#id = undefined
     this.#to.place(id)
   }
-}
 
-const LF = 10
-const CR = 13
-
-/** Counts the bytes of the open block: every field, comments and unfinished lines included. */
-class BlockMeter {
-  readonly max: number
-  #open = 0
-  #lineIsEmpty = true
-  #afterCr = false
-
-  constructor(max: number) {
-    this.max = max
+  /** Counts bytes that cannot be too many, as far as that goes by leaps. Returns how many these are. */
+  #leap(bytes: Uint8Array): number {
+    let end = bytes.lastIndexOf(LF)
+    while (end > 0 && bytes[end - 1] !== LF) end = bytes.lastIndexOf(LF, end - 1)
+    const start = end > 0 ? end + 1 : 0
+    if (start > 0) {
+      this.#open = 0
+      this.#last = LF
+    }
+    // Behind the last blank line, only a CR can make another; so can an LF at the very start.
+    if (end === 0 || bytes.includes(CR, start)) return start
+    this.#last = bytes[bytes.length - 1]
+    this.#open += bytes.length - start
+    return bytes.length
   }
 
-  /** Whether this many bytes more could be too many, if no block ended among them. */
-  wouldExceed(length: number): boolean {
-    return this.#open + length > this.max
-  }
-
-  /** Counts bytes that cannot be too many. The caller knows whether a CR is among them: to look is cheaper in text. */
-  pass(bytes: Uint8Array, hasCr: boolean): void {
-    if (hasCr || this.#afterCr) this.walk(bytes)
-    else this.#leap(bytes)
-  }
-
-  /** Lines end in LF, so only the end of the last block matters. */
-  #leap(bytes: Uint8Array): void {
-    let end = bytes.length - 1
-    while (end >= 0 && !(bytes[end] === LF && (end > 0 ? bytes[end - 1] === LF : this.#lineIsEmpty))) end--
-    this.#open = end < 0 ? this.#open + bytes.length : bytes.length - 1 - end
-    if (bytes.length > 0) this.#lineIsEmpty = bytes[bytes.length - 1] === LF
-  }
-
-  /** Returns how many of `bytes` may be parsed: all, or those up to the end of the last block that fits. */
-  walk(bytes: Uint8Array): number {
-    let end = 0
-    for (let i = 0; i < bytes.length; i++) {
+  /**
+   * Counts the bytes from `start` on. Returns how many of all may be parsed: all, or those up to the end of the last
+   * block that fits.
+   */
+  #count(bytes: Uint8Array, start: number): number {
+    let end = start
+    for (let i = start; i < bytes.length; i++) {
       const byte = bytes[i]
-      if (byte === LF && this.#afterCr) {
-        this.#afterCr = false
-        if (this.#open > 0) this.#open++
-        else end = i + 1
-      } else {
-        this.#open++
-        this.#afterCr = byte === CR
-        const isBreak = byte === CR || byte === LF
-        if (isBreak && this.#lineIsEmpty) {
-          if (this.#open > this.max) return end
-          this.#open = 0
-          end = i + 1
-        }
-        this.#lineIsEmpty = isBreak
-      }
-      if (this.#open > this.max) return end
+      const last = this.#last
+      this.#last = byte
+      // CR LF is one break: where the CR has ended a block, the LF belongs to that.
+      if (this.#open > 0 || byte !== LF || last !== CR) this.#open++
+      if (this.#open > this.#maxBytes) return end
+      if (byte === LF ? last === LF : byte === CR && (last === LF || last === CR)) this.#open = 0
+      if (this.#open === 0) end = i + 1
     }
     return bytes.length
   }
@@ -128,8 +116,6 @@ const PIECE_BYTES = 65_536
 /** What decides, between two pieces, whether reading goes on. */
 export interface Gate {
   readonly over: boolean
-  /** Bytes arrived. */
-  heard(): void
   /** Called before a piece is parsed. */
   before(piece: Uint8Array): void
   /** What to wait for before the next piece, if anything. */
@@ -144,8 +130,7 @@ export async function readBlocks(
 ): Promise<void> {
   while (!gate.over) {
     const { done, value } = await reader.read()
-    if (done || gate.over) return
-    gate.heard()
+    if (done) return
     for (let at = 0; at < value.length && !gate.over; at += PIECE_BYTES) {
       const piece = value.subarray(at, at + PIECE_BYTES)
       gate.before(piece)

@@ -28,11 +28,12 @@ export async function writeRequest(
   progress: Progress,
   pollS: number,
 ): Promise<Request> {
+  const { from } = settings
+  const cursor = progress.received
   const headers = await made.make()
   if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
-  const base = pollS > 0 ? withQuery(settings.url, 'poll', String(pollS)) : settings.url
-  const url = settings.from === undefined ? base : withQuery(base, 'from', settings.from)
-  const cursor = progress.received
+  let url = pollS > 0 ? withQuery(settings.url, 'poll', String(pollS)) : settings.url
+  if (from !== undefined) url = withQuery(url, 'from', from)
   if (cursor === null) return { url, headers, asked: 'nothing' }
   const text = cursorHeader(cursor)
   if (text === null) return { url, headers, asked: 'unsendable' }
@@ -47,18 +48,15 @@ export async function writeRequest(
  * to try would fail as if the network had, for ever.
  */
 export function cursorHeader(cursor: string): string | null {
-  if (cursor.length > MAX_CURSOR_BYTES || !cursor.isWellFormed()) return null
   const bytes = new TextEncoder().encode(cursor)
-  const text = String.fromCharCode(...bytes.subarray(0, MAX_CURSOR_BYTES))
-  return bytes.length > MAX_CURSOR_BYTES || UNFIT.test(text) ? null : text
+  if (bytes.length > MAX_CURSOR_BYTES || !cursor.isWellFormed()) return null
+  const text = String.fromCharCode(...bytes)
+  return UNFIT.test(text) ? null : text
 }
 
 /** Sets one parameter of the query as text: to parse and write the others anew could break a signature. */
 export function withQuery(url: string, name: string, value: string): string {
-  const [address = '', ...fragment] = url.split('#')
-  const [path, ...rest] = address.split('?')
-  const parts = rest.join('?').split('&')
-  const query = parts.filter((part) => part !== '' && part.split('=', 1)[0] !== name)
-  query.push(`${name}=${encodeURIComponent(value)}`)
-  return [`${path}?${query.join('&')}`, ...fragment].join('#')
+  const [, path, query = '', fragment] = /^([^?#]*)\??([^#]*)(.*)/s.exec(url) ?? []
+  const parts = query.split('&').filter((part) => part !== '' && part.split('=', 1)[0] !== name)
+  return `${path}?${[...parts, `${name}=${encodeURIComponent(value)}`].join('&')}${fragment}`
 }

@@ -1,11 +1,9 @@
 import { SseError } from '../protocol/error.js'
+import { show } from '../protocol/options.js'
+import type { Outcome } from './outcome.js'
 
-/** What the head of a response means for the client. */
-export type Verdict =
-  | { readonly is: 'open' }
-  | { readonly is: 'ended' }
-  | { readonly is: 'refresh' }
-  | { readonly is: 'retry' | 'terminal'; readonly error: SseError; readonly reason: string }
+/** What the head of a response means for the client: the end of the attempt, or none. */
+export type Verdict = { readonly is: 'open' } | Outcome
 
 /** What the client already knows when it judges. */
 export interface Known {
@@ -13,34 +11,29 @@ export interface Known {
   readonly everReady: boolean
   /** The headers can be made anew, and were not since the stream was last ready. */
   readonly canRefresh: boolean
+  /** What the head asks to wait. */
+  readonly retryAfterMs?: number
 }
 
 export function judge(status: number, contentType: string | null, known: Known): Verdict {
-  if (status === 204) return { is: 'ended' }
-  if (status === 401 && known.canRefresh) return { is: 'refresh' }
-  if (status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(contentType ?? '')) return { is: 'open' }
-  const error = status >= 200 && status < 300 ? notAnEventStream(status, contentType) : refused(status)
-  const reason = error.code === 'HTTP_STATUS' ? `HTTP ${status}` : `not an event stream (HTTP ${status})`
-  if (isTransient(status)) return { is: 'retry', error, reason }
-  if (known.everReady && status !== 401) {
-    return { is: 'retry', error, reason: `${reason}; tried again because the stream was ready before` }
-  }
-  return { is: 'terminal', error, reason }
-}
-
-function isTransient(status: number): boolean {
-  return status === 408 || status === 425 || status === 429 || status >= 500
-}
-
-function refused(status: number): SseError {
-  return new SseError('HTTP_STATUS', `The server answered ${status} instead of an event stream`, { status })
-}
-
-function notAnEventStream(status: number, contentType: string | null): SseError {
-  const got = contentType === null ? 'no content type' : JSON.stringify(contentType.slice(0, 80))
-  return new SseError(
-    'NOT_AN_EVENT_STREAM',
-    `Expected a 200 of type text/event-stream, got a ${status} of ${got}. Is this the address of a stream?`,
+  const { everReady, canRefresh, retryAfterMs } = known
+  const type = contentType ?? 'none'
+  if (status === 204) return { is: 'ended', reason: 'the server has nothing more (204)' }
+  if (status === 401 && canRefresh) return { is: 'refresh' }
+  if (status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(type)) return { is: 'open' }
+  const isOk = status >= 200 && status < 300
+  const error = new SseError(
+    isOk ? 'NOT_AN_EVENT_STREAM' : 'HTTP_STATUS',
+    `Expected a 200 of type text/event-stream, got a ${status} of ${show(type)}. Is this the address of a stream?`,
     { status },
   )
+  const reason = isOk ? `not an event stream (HTTP ${status})` : `HTTP ${status}`
+  const isTransient = status === 408 || status === 425 || status === 429 || status >= 500
+  const isLikelyDeploy = !isTransient && everReady && status !== 401
+  return {
+    is: isTransient || isLikelyDeploy ? 'retry' : 'terminal',
+    error,
+    reason: isLikelyDeploy ? `${reason}; tried again because the stream was ready before` : reason,
+    retryAfterMs,
+  }
 }

@@ -2,19 +2,10 @@ import type { Clock } from '../protocol/clock.js'
 
 type Events = Partial<Pick<EventTarget, 'addEventListener' | 'removeEventListener'>>
 
-/** Calls `back` when the network returns or the page is seen again, in runtimes that can tell. */
-function onWake(back: () => void): () => void {
-  const scope = globalThis as Events
-  const page = (globalThis as { document?: Events & { visibilityState?: string } }).document
-  const onVisibility = () => {
-    if (page?.visibilityState === 'visible') back()
-  }
-  scope.addEventListener?.('online', back)
-  page?.addEventListener?.('visibilitychange', onVisibility)
-  return () => {
-    scope.removeEventListener?.('online', back)
-    page?.removeEventListener?.('visibilitychange', onVisibility)
-  }
+/** Calls `listener` on each such event, where there are any, until the returned function is called. */
+export function listen(target: Events | undefined, type: string, listener: () => void): () => void {
+  target?.addEventListener?.(type, listener)
+  return () => target?.removeEventListener?.(type, listener)
 }
 
 /** A wait that may be cut short. */
@@ -27,19 +18,26 @@ export interface Pause {
   stop(): void
 }
 
-/** Waits `ms`; being online or visible again ends the wait, yet never before `soonestMs` of it passed. */
+/**
+ * Waits `ms`. In runtimes that can tell, the return of the network, or the page being seen again, ends the wait, yet
+ * never before `soonestMs` of it passed.
+ */
 export function pause(clock: Clock, ms: number, soonestMs: number): Pause {
   const startedAt = clock.now()
+  const { document } = globalThis as { document?: Events & { visibilityState?: string } }
   let settle: (woken: boolean) => void = () => {}
   const over = new Promise<boolean>((resolve) => {
     settle = resolve
   })
   let cancelTimer = clock.setTimeout(() => finish(false), ms)
-  const detach = soonestMs < ms ? onWake(wake) : () => {}
+  const detach = [
+    listen(globalThis, 'online', wake),
+    listen(document, 'visibilitychange', () => document?.visibilityState === 'visible' && wake()),
+  ]
 
   function finish(woken: boolean): void {
     cancelTimer()
-    detach()
+    for (const each of detach) each()
     settle(woken)
   }
 
@@ -51,7 +49,6 @@ export function pause(clock: Clock, ms: number, soonestMs: number): Pause {
       finish(true)
     } else {
       cancelTimer()
-      detach()
       cancelTimer = clock.setTimeout(() => finish(true), restMs)
     }
   }

@@ -31,13 +31,9 @@ export class Watchdog {
     this.#graced = false
   }
 
-  /** Nobody listens, so silence says nothing: until `resume`, or for good. */
+  /** Nobody listens, so silence says nothing: until `start`, or for good. */
   pause(): void {
     this.#cancel()
-  }
-
-  resume(): void {
-    this.start(this.#ms)
   }
 
   #arm(ms: number): void {

@@ -30,7 +30,7 @@ export const systemClock: Clock = {
     return origin + performance.now()
   },
   setTimeout(run, ms, hold = true) {
-    const timer = setTimeout(run, Math.min(Math.max(ms, 0), MAX_DELAY_MS))
+    const timer = setTimeout(run, Math.min(ms, MAX_DELAY_MS))
     if (!hold) (timer as TimerHandle).unref?.()
     return () => clearTimeout(timer)
   },

@@ -77,13 +77,12 @@ export function parseEnd(data: string): EndReason {
 }
 
 function isDuration(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0
+  return Number.isFinite(value) && (value as number) > 0
 }
 
 function parseObject(data: string): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(data)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+    return Object(JSON.parse(data))
   } catch {
     return {}
   }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { connect, type EventStream } from '../../src/client/connect.js'
 import { linkOf } from '../../src/client/link.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
-import { CUT, collect, event, HANG, ready, scripted, settle } from './scripted.js'
+import { collect, event, HANG, ready, scripted, settle } from './scripted.js'
 
 const url = 'http://test/events'
 
@@ -13,27 +13,6 @@ test('only what connect() made has a link', () => {
   for (const stream of [undefined, null, 7, {}, 'http://test/']) {
     expect(() => linkOf(stream as never as EventStream)).toThrow(/Expected `stream` to be an EventStream.*connect\(\)/)
   }
-})
-
-test('the connection is known while a response is open, and each opening is told', async () => {
-  const clock = virtualClock()
-  const server = scripted(({ number, cursor, answer }) =>
-    answer([hello(number, cursor), event('a', `e.${number}`), number === 1 ? CUT : HANG]),
-  )
-  const stream = connect(url, { fetch: server.fetch, clock })
-  const link = linkOf(stream)
-  const heard: unknown[] = []
-  const stop = link.onOpen((connection) => heard.push(connection))
-  link.onClosed(() => heard.push('closed'))
-  expect(link.connection).toBeNull()
-  collect(stream)
-  await clock.advance(5_000)
-  expect([heard, link.connection]).toEqual([['c1', 'c2'], 'c2'])
-  stop()
-  stream.close()
-  expect([heard, link.connection]).toEqual([['c1', 'c2', 'closed'], null])
-  link.onClosed(() => heard.push('at once'))
-  expect(heard.at(-1)).toBe('at once')
 })
 
 test('headers are made for each who asks, and made anew once for all who were refused', async () => {
@@ -50,15 +29,15 @@ test('headers are made for each who asks, and made anew once for all who were re
   const link = linkOf(stream)
   await clock.advance(50)
   // The stream was refused and makes its headers anew; who is refused meanwhile joins.
-  const refreshed = [link.refresh(), link.refresh()]
+  const refreshed = [link.headers.renew(), link.headers.renew()]
   await clock.advance(50)
   await Promise.all(refreshed)
-  expect((await link.headers()).get('authorization')).toBe('token 2')
-  await link.refresh()
+  expect((await link.headers.make()).get('authorization')).toBe('token 2')
+  await link.headers.renew()
   expect([calls, server.requests[1]?.headers.get('authorization')]).toEqual([2, 'token 2'])
-  expect((await link.headers()).has('accept')).toBe(false)
+  expect((await link.headers.make()).has('accept')).toBe(false)
   await clock.advance(1_000)
-  const later = link.headers()
+  const later = link.headers.make()
   await clock.advance(50)
   expect((await later).get('authorization')).toBe('token 3')
   stream.close()
@@ -75,8 +54,8 @@ test('headers that cannot be made are the trouble of those who ask, and are trie
   const stream = connect(url, { fetch: server.fetch, clock, headers })
   const link = linkOf(stream)
   await settle()
-  await expect(link.refresh()).rejects.toThrow('no token')
-  expect((await link.headers()).get('x-call')).toBe('3')
+  await expect(link.headers.renew()).rejects.toThrow('no token')
+  expect((await link.headers.make()).get('x-call')).toBe('3')
   stream.close()
 })
 
@@ -105,7 +84,7 @@ test('reopen ends the open response and asks again at once, but makes no hot loo
   await clock.advance(10)
   link.reopen()
   await clock.advance(0)
-  expect([server.requests.length, link.connection]).toEqual([2, 'c2'])
+  expect([server.requests.length, stream.connection]).toEqual([2, 'c2'])
   for (let n = 0; n < 100; n++) {
     link.reopen()
     await clock.advance(100)

@@ -447,8 +447,14 @@ test('each message shows where it is', async () => {
     { lane: 'l', state: 'queued' },
   ])
   await clock.advance(10_000)
-  const states = changes.filter(({ item }) => item?.key === 'k').map(({ item }) => item?.state)
-  expect(states).toEqual(['queued', 'sending', 'waiting', 'sending', 'accepted'])
+  const states = changes.filter(({ item }) => item?.key === 'k').map(({ item }) => [item?.state, item?.attempts])
+  expect(states).toEqual([
+    ['queued', 0],
+    ['sending', 1],
+    ['waiting', 1],
+    ['sending', 2],
+    ['accepted', 2],
+  ])
 })
 
 test('a listener that throws, closes or sends does no harm', async () => {
@@ -507,6 +513,17 @@ test.each([
   const sent = endOf(outbox.send('x', { retry }))
   await clock.advance(1_000)
   expect([sent.end, requests.length, clock.pending]).toEqual(['CLOSED', 0, 0])
+})
+
+test('closed by those who hear that it waits for new headers, an outbox does not ask for them', async () => {
+  let made = 0
+  const { outbox, clock } = scene(() => new Response(null, { status: 401 }), { headers: () => ({ n: String(++made) }) })
+  outbox.onState(({ item }) => {
+    if (item?.state === 'waiting') void outbox.close()
+  })
+  const sent = endOf(outbox.send('x'))
+  await clock.advance(1_000)
+  expect([sent.end, made, clock.pending]).toEqual(['CLOSED', 1, 0])
 })
 
 const cyclic: Record<string, unknown> = {}

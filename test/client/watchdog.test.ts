@@ -43,7 +43,7 @@ test('a pause is not silence, and the interval is fresh behind it', async () => 
   watchdog.pause()
   expect(clock.pending).toBe(0)
   await clock.advance(60_000)
-  watchdog.resume()
+  watchdog.start(1_000)
   await clock.advance(999)
   expect(silences).toEqual([])
   await clock.advance(1)

@@ -76,6 +76,13 @@ describe.each([
     expect(await tsc({ ...options, skipLibCheck: false }, 'main.ts')).toBe('')
   })
 
+  test('needs no types of the DOM where there are those of Node', async () => {
+    const alone = names.filter((name) => !FRAMEWORKS.includes(name.replace('steady-sse/', '')))
+    const { tsc } = project(`${imports(alone)}\n${USE}`, ['@types/node'])
+    const lib = ['ES2023', 'ESNext.Disposable']
+    expect(await tsc({ ...options, lib, types: ['node'], skipLibCheck: false }, 'main.ts')).toBe('')
+  })
+
   test('knows the types of the adapters when those of Node and the frameworks are there', async () => {
     const { tsc } = project(`${imports(names)}\n${USE}\n${USE_ADAPTERS}`, [
       ...FRAMEWORKS,
