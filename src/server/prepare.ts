@@ -40,6 +40,13 @@ export function prepare(event: PublishEvent, maxFrameBytes: number): AppendEvent
   return { event: name, data, key }
 }
 
+/** All of them, or none. */
+export function prepareAll(input: readonly PublishEvent[], maxFrameBytes: number): AppendEvent[] {
+  const events: AppendEvent[] = []
+  for (const event of input) events.push(prepare(event, maxFrameBytes))
+  return events
+}
+
 function text(data: unknown): string {
   if (typeof data === 'string') return wellFormed('data', data)
   const json = JSON.stringify(data)

@@ -1,12 +1,11 @@
 import { type Clock, nextTurn } from '../protocol/clock.js'
 import { formatCursor } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
-import type { PublishEvent } from '../protocol/event.js'
 import type { AppendEvent, Appended, AppendOptions, EventStore } from '../protocol/store.js'
 import { Deadlines } from './deadlines.js'
 import type { Diagnostics } from './diagnostics.js'
 import type { Published, PublishOptions } from './hub.js'
-import { prepare, weight } from './prepare.js'
+import { weight } from './prepare.js'
 import { storeError } from './store-error.js'
 
 /** So much published within one turn of the event loop, and `publish` waits for the next: else nothing is ever written. */
@@ -15,7 +14,6 @@ const TURN_BYTES = 256 * 1024
 export interface PublisherOptions {
   store: EventStore
   clock: Clock
-  maxFrameBytes: number
   maxPendingBytes: number
   publishTimeoutMs: number
   diagnostics: Diagnostics
@@ -43,16 +41,10 @@ export class Publisher {
     this.#waits = new Deadlines(options.clock, options.publishTimeoutMs, (wait) => wait.late())
   }
 
-  /** At once where the store answers at once: a promise for each event would cost as much as the event. */
-  publish(
-    stream: string,
-    input: readonly PublishEvent[],
-    options?: PublishOptions,
-  ): Published[] | Promise<Published[]> {
-    return this.append(stream, prepareAll(input, this.#options.maxFrameBytes), options)
-  }
-
-  /** Publishes what is checked already: a gap record, too. */
+  /**
+   * Stores what is checked already. At once where the store answers at once: a promise for each event would cost as
+   * much as the event.
+   */
   append(stream: string, events: readonly AppendEvent[], options?: PublishOptions): Published[] | Promise<Published[]> {
     options?.signal?.throwIfAborted()
     if (events.length === 0) return []
@@ -164,16 +156,7 @@ export class Publisher {
   }
 }
 
-// There is mostly one. An array that begins with it is made in less time and room than one that grows from nothing,
-// or by `map`, which needs a closure: together a tenth of a publish.
-
-function prepareAll(input: readonly PublishEvent[], maxFrameBytes: number): AppendEvent[] {
-  if (input.length === 0) return []
-  const events = [prepare(input[0] as PublishEvent, maxFrameBytes)]
-  for (let at = 1; at < input.length; at++) events.push(prepare(input[at] as PublishEvent, maxFrameBytes))
-  return events
-}
-
+/** There is mostly one, and an array that begins with it is made in less time and room than one that grows from nothing. */
 function publishedAt(places: readonly Appended[]): Published[] {
   const published = [toPublished(places[0] as Appended)]
   for (let at = 1; at < places.length; at++) published.push(toPublished(places[at] as Appended))

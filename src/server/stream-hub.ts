@@ -30,7 +30,7 @@ import { checkedOptions, parseFrom } from './hub-options.js'
 import { Joins } from './joins.js'
 import { Pages } from './pages.js'
 import { type Piped, type PipeOptions, pipe } from './pipe.js'
-import { prepare } from './prepare.js'
+import { prepare, prepareAll } from './prepare.js'
 import { Publisher } from './publisher.js'
 import { race } from './race.js'
 import { Registry } from './registry.js'
@@ -104,8 +104,10 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
     try {
       this.#assertOpen()
       named('stream', stream)
-      if (isArray(input)) return Promise.resolve(this.#publisher.publish(stream, input, options))
-      const under = this.#publisher.publish(stream, [input], options)
+      const { maxFrameBytes } = this.#options
+      if (isArray(input))
+        return Promise.resolve(this.#publisher.append(stream, prepareAll(input, maxFrameBytes), options))
+      const under = this.#publisher.append(stream, [prepare(input, maxFrameBytes)], options)
       return under instanceof Promise ? under.then(first) : Promise.resolve(first(under))
     } catch (error) {
       return Promise.reject(error)
