@@ -1,6 +1,6 @@
 import type { Appended, EventStore, Page, StreamView } from '../../src/protocol/store.js'
 import type { StoreHarness } from '../../src/testing/index.js'
-import { SharedServer } from './shared-store.js'
+import { aWhile, SharedServer } from './shared-store.js'
 
 /** A store that breaks one rule of the port, and the cases that must find it. */
 export interface Mutant {
@@ -320,7 +320,8 @@ export const mutants: readonly Mutant[] = [
     breaks: 'a watch resolves before it is one',
     make: changed((store) => ({
       watch: async (stream, hint) => {
-        const unwatch = store.watch(stream, hint)
+        // Late enough to be found in one of the case's rounds, whatever the waits that are drawn.
+        const unwatch = aWhile(20).then(() => store.watch(stream, hint))
         return () => void unwatch.then((run) => run())
       },
     })),

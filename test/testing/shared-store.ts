@@ -285,7 +285,7 @@ function pageOf(log: Log, asked: number, { limit, maxBytes = Number.POSITIVE_INF
 }
 
 /** Some turns of the event loop, never the same number. */
-async function aWhile(least = 0): Promise<void> {
+export async function aWhile(least = 0): Promise<void> {
   for (let turns = least + Math.floor(Math.random() * 3); turns > 0; turns--) {
     await new Promise<void>((resolve) => nextTurn(resolve))
   }
