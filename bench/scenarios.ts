@@ -1,5 +1,6 @@
 import { burst, fanOut } from './scenarios/fan-out.js'
 import { flat } from './scenarios/flat.js'
+import { growth } from './scenarios/growth.js'
 import { idle } from './scenarios/idle.js'
 import { latency } from './scenarios/latency.js'
 import { parse } from './scenarios/parse.js'
@@ -26,4 +27,5 @@ export const scenarios: Record<string, Scenario> = {
   parse,
   latency,
   stores,
+  growth,
 }

@@ -18,6 +18,10 @@ const flat = { table: 'flat-120', key: 'own' }
 const fanOut = { table: 'fan-out-1000', key: 'own' }
 const burst = { table: 'burst', key: 'own', digits: 3 }
 const client = { row: 'steady-sse', key: 'ratio' }
+/** What something costs that it should not depend on: the same, within the noise. */
+const same = { least: 0.85, most: 1.15 }
+const among = { ...same, table: 'growth-publish', key: 'turnRatio' }
+const behind = { ...same, table: 'growth-resume', key: 'ratio' }
 const storm = { table: 'storm', row: 'steady-sse' }
 
 const TARGETS: readonly Target[] = [
@@ -43,6 +47,11 @@ const TARGETS: readonly Target[] = [
   { ...storm, what: 'storm, densest 100 ms, % of attempts', key: 'densest', most: 3.5 },
   { ...storm, what: 'storm, all live after s', key: 'live', most: 6 },
   { ...storm, what: 'storm, store reads (pages + 10)', key: 'reads', most: 12, digits: 0 },
+  { ...among, what: 'growth: CPU/publish, 1,000 idle connections, × none', row: '1,000 idle connections' },
+  { ...among, what: '10,000 idle connections', row: '10,000 idle connections' },
+  { ...among, what: '10,000 idle streams', row: '10,000 idle streams' },
+  { ...behind, what: 'growth: CPU/return, a log of 100,000, × of 1,000', row: '100,000 events' },
+  { ...behind, what: 'a log of 1,000,000', row: '1,000,000 events' },
 ]
 
 /** Whether they hold. */
@@ -55,7 +64,7 @@ export function targets(all: readonly Results[]): Table {
     return {
       name: what,
       cells: {
-        asked: least === undefined ? `≤ ${most}` : `≥ ${least}`,
+        asked: asked(target),
         measured: show(cell, digits),
         met: found === undefined ? 'not measured' : holds ? 'yes' : '**no**',
       },
@@ -63,6 +72,11 @@ export function targets(all: readonly Results[]): Table {
   })
   const columns = ['asked', 'measured', 'met'].map((key) => ({ key, title: key }))
   return { id: 'targets', title: 'What is asked, and what was measured', columns, rows }
+}
+
+function asked({ least, most }: Target): string {
+  if (least === undefined) return `≤ ${most}`
+  return most === undefined ? `≥ ${least}` : `${least}–${most}`
 }
 
 export function cellOf(

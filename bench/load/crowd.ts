@@ -8,9 +8,13 @@ const OPENING = 200
 
 export interface CrowdOptions {
   readonly path?: string
+  /** Whether each adds its number to the path. */
+  readonly own?: boolean
   readonly headers?: Record<string, string>
   /** Whether the events carry the time at which they were made. */
   readonly stamped?: boolean
+  /** The number of the first event that each is to get. Default: 0. */
+  readonly first?: number
 }
 
 /** What is known of all connections together. */
@@ -30,12 +34,13 @@ export interface Arrived {
 class Reader {
   readonly socket: Socket
   head = true
-  next = 0
+  next: number
   /** The end of what arrived, where a number may be cut in two. */
   rest: Buffer | undefined
   stalled = false
-  constructor(socket: Socket) {
+  constructor(socket: Socket, first: number) {
     this.socket = socket
+    this.next = first
   }
 }
 
@@ -43,6 +48,7 @@ export class Crowd {
   readonly #readers: Reader[] = []
   latency = new Histogram()
   readonly #tail: number
+  #opened = 0
   #events = 0
   #bytes = 0
   #pieces = 0
@@ -96,11 +102,11 @@ export class Crowd {
     }
   }
 
-  /** Forgets what arrived; event 0 is the next. */
+  /** Forgets what arrived; the first event is the next. */
   reset(): void {
     this.#events = 0
     this.#bytes = 0
-    for (const reader of this.#readers) reader.next = 0
+    for (const reader of this.#readers) reader.next = this.#options.first ?? 0
   }
 
   /** One of `nth` connections reads no more; or all do again. */
@@ -148,11 +154,12 @@ export class Crowd {
 
   #openOne(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { path = '/', headers = {} } = this.#options
+      const { path = '/', own = false, headers = {}, first = 0 } = this.#options
+      const asked = own ? `${path}${this.#opened++}` : path
       const socket = connect({ port: this.#port, host: '127.0.0.1', noDelay: true })
-      const reader = new Reader(socket)
+      const reader = new Reader(socket, first)
       const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-      socket.write(`GET ${path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n${lines.join('')}\r\n`)
+      socket.write(`GET ${asked} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n${lines.join('')}\r\n`)
       const late = setTimeout(() => reject(new Error('no head in 20 s')), 20_000)
       socket.on('error', reject)
       socket.on('close', () => {

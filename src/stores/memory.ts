@@ -13,6 +13,7 @@ import type {
   StreamView,
 } from '../protocol/store.js'
 import { type Limits, MemoryLog, type Stamp } from './memory-log.js'
+import { MemoryLogs } from './memory-logs.js'
 
 export { type MemoryReceiptsOptions, memoryReceipts } from './memory-receipts.js'
 
@@ -65,7 +66,7 @@ class MemoryStore implements EventStore {
   readonly #limits: Limits
   readonly #maxTotalBytes: number
   /** The stream that was longest unused comes first. */
-  readonly #logs = new Map<string, MemoryLog>()
+  readonly #logs = new MemoryLogs()
   readonly #hints = new Map<string, Set<Hint>>()
   readonly #hosts = new Set<StoreHost>()
   #clock: Clock = systemClock
@@ -190,8 +191,7 @@ class MemoryStore implements EventStore {
     if (this.#newest) this.#measure(this.#newest)
     this.#newest = log
     this.#newestName = stream
-    this.#logs.delete(stream)
-    this.#logs.set(stream, log)
+    this.#logs.use(stream, log)
   }
 
   /**
@@ -233,7 +233,7 @@ class MemoryStore implements EventStore {
     if (this.#bytes <= this.#maxTotalBytes) return
     // The others are measured.
     this.#measure(newest)
-    for (const log of this.#logs.values()) {
+    for (const [, log] of this.#logs) {
       if (this.#bytes <= this.#maxTotalBytes || log === newest) return
       this.#bytes -= log.bytes
       log.clear()

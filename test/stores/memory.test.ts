@@ -230,3 +230,19 @@ test('an event has the time of the hub that attached last, also within the turn 
   await clock.advance(1_001)
   expect((await hub.read('t')).items).toEqual([])
 })
+
+test('to publish in turn to two streams costs no more beside 20,000 others', async () => {
+  const elapsed = async (others: number) => {
+    await using it = setUp({}, { maxStreams: 30_000 })
+    for (let n = 0; n < others; n++) await it.hub.publish(`other ${n}`, { data: '' })
+    let least = Number.POSITIVE_INFINITY
+    for (let round = 0; round < 3; round++) {
+      const begun = performance.now()
+      for (let n = 0; n < 10_000; n++) await it.hub.publish(n % 2 ? 'a' : 'b', { data: '' })
+      least = Math.min(least, performance.now() - begun)
+    }
+    return least
+  }
+  // Once it was 20 times as much and more.
+  expect((await elapsed(20_000)) / (await elapsed(0))).toBeLessThan(6)
+})
