@@ -14,6 +14,8 @@ import { judge } from './verdict.js'
 import { Watchdog } from './watchdog.js'
 
 const UNANNOUNCED_SILENCE_MS = 300_000
+/** How long a poll may go on bringing bytes, in deadlines of a poll that brings none. */
+const LONGEST_POLL = 6
 
 /** What an attempt works with. */
 export interface Context {
@@ -102,12 +104,12 @@ export class Attempt implements Receiving, Gate {
     if (ready.resumed === undefined && this.way === 'poll') this.way = 'stream'
     this.#owner.opened(this, ready)
     // An announced heartbeat takes effect at once; it may be far shorter than what held until now.
-    if (!this.over) this.#watchdog.start(this.#silenceMs())
+    if (!this.over && this.way === 'stream') this.#watchdog.start(this.#silenceMs())
   }
 
   before(piece: Uint8Array): void {
     this.#context.buffer.owe(piece.length)
-    this.#watchdog.touch()
+    if (this.#mayGoOn()) this.#watchdog.touch()
     if (this.#quiet) this.#endQuiet()
   }
 
@@ -147,7 +149,8 @@ export class Attempt implements Receiving, Gate {
     this.headed = true
     this.#openedAt = settings.clock.now()
     this.#quiet = this.way === 'stream' && settings.mayPoll
-    this.#watchdog.start(this.#quiet ? Math.min(this.#connectMs(), this.#silenceMs()) : this.#silenceMs())
+    if (this.#quiet) this.#watchdog.start(Math.min(this.#connectMs(), this.#silenceMs()))
+    else if (this.way === 'stream') this.#watchdog.start(this.#silenceMs())
     if (body) {
       const reader = body.getReader()
       this.#source = reader
@@ -167,9 +170,17 @@ export class Attempt implements Receiving, Gate {
 
   #silenceMs(): number {
     const { settings, progress } = this.#context
-    // One deadline holds for the whole of these, however little the heartbeat.
     if (this.way !== 'stream') return this.#connectMs()
     return settings.silenceMs ?? progress.silenceMs ?? UNANNOUNCED_SILENCE_MS
+  }
+
+  /**
+   * Whether what was heard puts the deadline off. A poll that brings something large may take longer, but not for ever; a
+   * probe is over with the first frame of a stream, and what is not that says nothing.
+   */
+  #mayGoOn(): boolean {
+    if (this.way !== 'poll') return this.way === 'stream'
+    return this.#msSince(this.#startedAt) < LONGEST_POLL * this.#connectMs()
   }
 
   #onSilence(ms: number): void {
@@ -184,7 +195,7 @@ export class Attempt implements Receiving, Gate {
 
   #endQuiet(): void {
     this.#quiet = false
-    this.#watchdog.start(this.#silenceMs())
+    this.#watchdog.allow(this.#silenceMs())
   }
 
   #msSince(time: number): number {

@@ -136,6 +136,8 @@ export class Attempts implements Owner {
         this.#pollFailed()
         return { is: 'lost', reason: 'the poll was answered too early, with nothing' }
       case 'lost':
+        this.#pollFailed()
+        return outcome
       case 'retry':
       case 'terminal':
         this.#pollFailed()

@@ -30,6 +30,7 @@ export class ItemBuffer {
   #unpaid = 0
   #ended = false
   #error: SseError | undefined
+  #room: Promise<void> | undefined
   #onRoom: (() => void) | undefined
   /** The place behind which the consumer has handled everything. */
   cursor: string | null
@@ -43,11 +44,12 @@ export class ItemBuffer {
     return this.#bytes >= this.#maxBytes
   }
 
-  /** Resolves when the consumer has drained a full buffer to below half. */
+  /** Resolves when the consumer has drained a full buffer to below half: for all who wait, a poll and what is beside it. */
   room(): Promise<void> {
-    return new Promise((resolve) => {
+    this.#room ??= new Promise((resolve) => {
       this.#onRoom = resolve
     })
+    return this.#room
   }
 
   /**
@@ -99,7 +101,10 @@ export class ItemBuffer {
       this.#first = entry.next
       entry.next = undefined // or one that has grown old would keep all behind it alive
       this.#bytes -= entry.cost
-      if (this.#bytes < this.#maxBytes / 2) this.#onRoom?.()
+      if (this.#room && this.#bytes < this.#maxBytes / 2) {
+        this.#room = undefined
+        this.#onRoom?.()
+      }
       return Promise.resolve({ done: false, value: entry.item })
     }
     this.#last = undefined

@@ -241,6 +241,8 @@ class Stream implements EventStream, Asking, Linked {
   }
 
   #change(state: ConnectState, reason?: string, delayMs?: number): void {
+    // Whatever of the user's was called since may have closed the stream.
+    if (this.#isClosed() && state !== 'closed') return
     this.state = state
     const change = { state, mode: this.#mode, attempt: this.#attempts, reason, delayMs }
     for (const listener of [...this.#listeners]) {

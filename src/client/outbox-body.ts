@@ -26,7 +26,10 @@ export function encodeBody(data: unknown): Body {
     why = { cause }
   }
   if (text !== undefined) return bodyOf(text)
-  throw new TypeError(`Expected \`data\` to be a string, or what JSON can hold, got ${name}`, why)
+  throw new TypeError(
+    `Expected \`data\` to be a string, or what JSON can hold (no bigint, and nothing that holds itself), got ${name}`,
+    why,
+  )
 }
 
 export function bodyOf(body: string, type?: unknown): Body {

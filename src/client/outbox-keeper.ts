@@ -70,8 +70,9 @@ export function keeperOf(
   const ownerOf = (name: string) => name.slice(prefix.length).replace(/ .*/, '')
 
   async function listed(): Promise<string[]> {
-    const names = await disk.ask(() => twice(() => storage.names()), 'names', signal)
-    return (names ?? []).filter((name) => name.startsWith(prefix)).sort()
+    // Looked at where what is wrong is reported: a storage is the user's.
+    const own = async () => [...(await twice(() => storage.names()))].filter((name) => name.startsWith(prefix)).sort()
+    return (await disk.ask(own, 'names', signal)) ?? []
   }
 
   /** Makes a name to store under. It sorts behind those that are there, whatever the clock says, and so waits for them. */

@@ -77,13 +77,13 @@ export function post(message: Message, settings: OutboxSettings, keepalive: bool
       // Of a failure the status says enough. Of a success, the body may be what was asked for: it can be had again.
       const answered = isWhole || !response?.ok ? response : undefined
       const answer = answered && answerOf(answered.status, body)
-      const retryAfter = answered?.headers.get('retry-after') ?? null
+      const retryAfter = answered?.headers?.get('retry-after') ?? null
       const verdict = answer && verdictOn(answer.status, retryAfter)
       // At once: whoever ends the message before that knows of no answer.
       message.because = answer ? {} : because
       if (answer && verdict !== 'unsettled') message.unanswered--
       if (answer && verdict === 'accepted') {
-        const replayed = answered?.headers.get('idempotency-replayed') === 'true'
+        const replayed = answered?.headers?.get('idempotency-replayed') === 'true'
         message.end({ receipt: { ...answer, key: item.key, attempts: item.attempts, replayed } })
       }
       resolve({ answer, verdict, retryAfter, connection })

@@ -20,9 +20,14 @@ export class Watchdog {
 
   /** Waits for `ms` of silence, from now. */
   start(ms: number): void {
-    this.#ms = ms
     this.touch()
-    this.#arm(ms)
+    this.allow(ms)
+  }
+
+  /** Waits for `ms` of silence, from when something was last heard. */
+  allow(ms: number): void {
+    this.#ms = ms
+    this.#arm(ms - (this.#clock.now() - this.#heardAt))
   }
 
   /** Something was heard. */

@@ -155,3 +155,10 @@ test('a hundred thousand items go through, in order', async () => {
   while (taken.length < 100_000) await take()
   expect(taken.findIndex((id, i) => id !== String(i))).toBe(-1)
 })
+
+test('all who wait for room are told of it', async () => {
+  buffer.push(item('1', 'x'.repeat(2_000)))
+  const told = Promise.all([buffer.room(), buffer.room()])
+  await buffer.next()
+  expect(await told).toHaveLength(2)
+})

@@ -223,3 +223,21 @@ test('no end of any kind is an unhandled rejection', async () => {
   process.off('unhandledRejection', note)
   expect(unhandled).toEqual([])
 })
+
+test.each(['close', 'abort'])('a stream that its own isTerminal ends by %s stays closed', async (how) => {
+  const clock = virtualClock()
+  const controller = new AbortController()
+  const server = scripted(() => new Response('', { status: 503 }))
+  const stream: EventStream = connect(url, {
+    fetch: server.fetch,
+    clock,
+    signal: controller.signal,
+    isTerminal: () => {
+      if (how === 'close') stream.close()
+      else controller.abort()
+      return undefined
+    },
+  })
+  await clock.advance(600_000)
+  expect([stream.state, server.requests.length, clock.pending]).toEqual(['closed', 1, 0])
+})

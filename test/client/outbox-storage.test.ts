@@ -244,6 +244,7 @@ test.each([
       },
     },
   ],
+  ['lists what are no names', { ...failing, names: async () => [1] as never }],
   ['hangs', { names: never, read: never, write: never, remove: never }],
   ['hangs on writing', { names: async () => [], read: never, write: never, remove: never }],
   ['hangs on reading', { names: async () => ['http://test/messages x 1'], read: never, write: never, remove: never }],

@@ -576,3 +576,8 @@ test('an address that leads nowhere is a TypeError', () => {
   expect(() => createOutbox('/messages')).toThrow(/`url` to be absolute/)
   expect(() => createOutbox(5 as never)).toThrow(/`url`/)
 })
+
+test('an answer of a `fetch` that knows no headers is an answer', async () => {
+  const { outbox } = scene(() => ({ ok: true, status: 200 }) as Response)
+  await expect(outbox.send('x')).resolves.toMatchObject({ status: 200, body: '' })
+})

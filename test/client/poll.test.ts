@@ -9,7 +9,7 @@ import type { Fault } from '../../src/testing/faults.js'
 import { simulate } from '../../src/testing/simulate.js'
 import { virtualClock } from '../../src/testing/virtual-clock.js'
 import { numbers } from '../support/world.js'
-import { event, HANG, ready, scripted } from './scripted.js'
+import { collect, event, HANG, ready, scripted } from './scripted.js'
 
 const WHOLE: Fault = { kind: 'buffering', bytes: Number.POSITIVE_INFINITY }
 const url = 'https://example.com/news'
@@ -204,4 +204,65 @@ test.each([
 
 test('another fallback is a TypeError that names it', () => {
   expect(() => connect(url, { fallback: 'websocket' as 'poll' })).toThrow(/`fallback`.*'poll'.*'none'/)
+})
+
+/** Brings `first`, and then a comment every three seconds, `count` times. */
+function* dribble(clock: ReturnType<typeof virtualClock>, first: string, count: number) {
+  yield first
+  for (let n = 0; n < count; n++) {
+    yield new Promise<string>((resolve) => clock.setTimeout(() => resolve(': still here\n\n'), 3_000))
+  }
+}
+
+const isPoll = (address: string) => address.includes('poll=')
+
+test('a poll that goes on bringing bytes is given up in the end, and so is a probe that says nothing', async () => {
+  const clock = virtualClock()
+  let polls = 0
+  let streams = 0
+  const server = scripted(({ url: address, answer, cursor }) => {
+    if (!isPoll(address)) return answer(++streams === 1 ? [HANG] : dribble(clock, ': no stream\n\n', 10_000))
+    const first = ready({ resumed: cursor === null ? 'new' : 'ok' }, cursor ?? 'e.0') + event('x', `e.${++polls}`)
+    return answer(dribble(clock, first, polls === 3 ? 10_000 : 1))
+  })
+  const stream = connect(url, { fetch: server.fetch, clock })
+  void collect(stream)
+  await clock.advance(1_800_000)
+  expect(polls).toBeGreaterThan(100)
+  expect(streams).toBeGreaterThan(4)
+  stream.close()
+  await clock.advance(5_000)
+  expect(clock.pending).toBe(0)
+})
+
+test('a poll that is cut after `maxAge` is followed at once, the first one too', async () => {
+  const clock = virtualClock()
+  const delays: (number | undefined)[] = []
+  const maxAge = 'event: stream:end\ndata: {"reason":"maxAge"}\n\n'
+  const server = scripted(({ url: address, answer }) =>
+    answer(isPoll(address) ? [ready({}, 'e.0'), event('x', 'e.1'), maxAge] : [HANG]),
+  )
+  const stream = connect(url, {
+    fetch: server.fetch,
+    clock,
+    onState: ({ state, delayMs }) => state === 'waiting' && delays.push(delayMs),
+  })
+  await clock.advance(12_000)
+  expect(delays[0]).toBeLessThanOrEqual(250)
+  stream.close()
+})
+
+test('a head that nothing follows is given up after `silenceMs`, whether or not polls were tried meanwhile', async () => {
+  const clock = virtualClock()
+  const changes: StateChange[] = []
+  const server = scripted(({ url: address, answer }) =>
+    isPoll(address) ? new Response('', { status: 400 }) : answer([HANG]),
+  )
+  const onState = (change: StateChange) => changes.push(change)
+  const stream = connect(url, { fetch: server.fetch, clock, silenceMs: 20_000, onState })
+  await clock.advance(19_999)
+  expect(changes.at(-1)?.state).toBe('connecting')
+  await clock.advance(1)
+  expect(changes.at(-1)).toMatchObject({ state: 'waiting', reason: 'no byte for 20000 ms' })
+  stream.close()
 })
