@@ -17,6 +17,7 @@ export interface BlockReceiver {
 }
 
 const LF = 10
+const LAST_ASCII = 127
 const CR = 13
 
 /**
@@ -59,7 +60,10 @@ export class BlockReader {
   feed(bytes: Uint8Array): void {
     const isTight = this.#open + bytes.length > this.#maxBytes
     const fits = this.#count(bytes, isTight ? 0 : this.#leap(bytes))
-    this.#parser.feed(this.#decoder.decode(bytes.subarray(0, fits), { stream: true }))
+    // Not as a part of a stream where no character can be cut: for that, Node has a way that is several times as fast,
+    // until it is asked otherwise for the first time.
+    const stream = (bytes[fits - 1] as number) > LAST_ASCII
+    this.#parser.feed(this.#decoder.decode(bytes.subarray(0, fits), stream ? { stream } : undefined))
     this.#flushPlace()
     if (fits < bytes.length) {
       throw new SseError('FRAME_TOO_LARGE', `One event of the stream is larger than ${this.#maxBytes} bytes`)
