@@ -8,6 +8,8 @@ const sending = new Sending()
 const add = document.querySelector('.add')
 /** What the server said last. */
 let newest
+/** Boxes whose change is on its way to the server. */
+const asking = new Set()
 
 /** Adds a client. Each has a path of its own. */
 function addLane({ paths }) {
@@ -34,9 +36,15 @@ function update(status) {
   show(document.querySelector('[data-server="published"]'), status.published)
   show(document.querySelector('[data-server="open"]'), Object.keys(status.connections).length)
   show(document.querySelector('[data-server="where"]'), status.where)
-  document.querySelector('[data-switch="flow"]').checked = status.flowing
-  document.querySelector('[data-switch="heartbeats"]').checked = status.heartbeats
+  showSwitch('flow', status.flowing)
+  showSwitch('heartbeats', status.heartbeats)
   for (const lane of lanes) lane.update(status)
+}
+
+/** While the server is being asked for something else, what it said before would undo the click. */
+function showSwitch(name, on) {
+  const box = document.querySelector(`[data-switch="${name}"]`)
+  if (!asking.has(box)) box.checked = on
 }
 
 new EventSource('/status').addEventListener('message', ({ data }) => {
@@ -60,6 +68,9 @@ for (const button of document.querySelectorAll('[data-control]')) {
   button.addEventListener('click', () => void ask(button.dataset.control))
 }
 for (const box of document.querySelectorAll('[data-switch]')) {
-  box.addEventListener('change', () => void ask(`${box.dataset.switch}?on=${box.checked ? 1 : 0}`))
+  box.addEventListener('change', async () => {
+    asking.add(box)
+    await ask(`${box.dataset.switch}?on=${box.checked ? 1 : 0}`).finally(() => asking.delete(box))
+  })
 }
 document.querySelector('.curl').textContent = `curl -N '${location.origin}/events?from=earliest'`

@@ -35,7 +35,7 @@ export interface ConnectOptions {
    * Headers of the request, or a function that makes them, called for every attempt. A function is
    * called once more, at once, when the server answers 401.
    */
-  headers?: RequestInit['headers'] | MakeHeaders | undefined
+  headers?: RequestInit['headers'] | (() => RequestInit['headers'] | Promise<RequestInit['headers']>) | undefined
   /** As in `RequestInit`. Default: what `fetch` does without. */
   credentials?: RequestInit['credentials'] | undefined
   /** The place to resume from: an earlier `EventStream`'s `cursor`. Default: none. */

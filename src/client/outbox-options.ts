@@ -4,7 +4,7 @@ import type { EventStream } from './event-stream.js'
 import { linkOf, type StreamLink } from './link.js'
 import type { OutboxItem } from './outbox-message.js'
 import type { OutboxStorage } from './outbox-storage.js'
-import { type MakeHeaders, RequestHeaders } from './request-headers.js'
+import { RequestHeaders } from './request-headers.js'
 
 /** The longest that receipts are kept by default: a message that is sent again later could be handled twice. */
 const MOST_AGE_MS = 86_400_000
@@ -39,7 +39,7 @@ export interface OutboxOptions {
    * the server answers 401. Default: those of `stream`, if there is one. Pass your own when the two go to
    * different servers.
    */
-  headers?: RequestInit['headers'] | MakeHeaders | undefined
+  headers?: RequestInit['headers'] | (() => RequestInit['headers'] | Promise<RequestInit['headers']>) | undefined
   /** As in `RequestInit`. Default: what `fetch` does without. */
   credentials?: RequestInit['credentials'] | undefined
   /** The most messages, of all lanes. Default: 100. */
