@@ -51,7 +51,7 @@ export class Watchdog {
     const now = this.#clock.now()
     const silentMs = now - this.#heardAt
     if (silentMs < this.#ms) {
-      this.#arm(this.#ms - silentMs)
+      this.allow(this.#ms)
     } else if (now - this.#due > this.#ms / 2 && !this.#graced) {
       // The process slept. Bytes may be waiting that it had no chance to read.
       this.#graced = true

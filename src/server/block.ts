@@ -8,7 +8,7 @@ import { chunkOf, chunkOfText, payloadOf } from './chunk.js'
 export const MAX_BLOCK_BYTES = 64 * 1024
 
 const LF = 10
-const NONE: Block[] = []
+const NONE: readonly Block[] = []
 
 /**
  * A run of consecutive frames, encoded once and shared by every connection that writes it. It knows
@@ -95,16 +95,16 @@ export class BlockBuilder implements Place {
   }
 
   /** Adds one event. Returns the blocks that it completes. */
-  add(event: StoredEvent): Block[] {
+  add(event: StoredEvent): readonly Block[] {
     return this.#take(encodeStored(this.epoch, event), event.tag)
   }
 
   /** Adds one event that was checked when it was published here. Returns the blocks that it completes. */
-  addChecked(event: string | undefined, data: string, tag: number, cursor: Cursor): Block[] {
+  addChecked(event: string | undefined, data: string, tag: number, cursor: Cursor): readonly Block[] {
     return this.#take(encodeChecked(event, data, cursor), tag)
   }
 
-  #take(frame: string, tag: number): Block[] {
+  #take(frame: string, tag: number): readonly Block[] {
     const complete = this.#text.length + frame.length > MAX_BLOCK_BYTES ? this.take() : NONE
     this.#text += frame
     this.#tags.push(tag)
@@ -112,7 +112,7 @@ export class BlockBuilder implements Place {
   }
 
   /** The blocks of what was added since the last take. */
-  take(): Block[] {
+  take(): readonly Block[] {
     if (this.empty) return NONE
     const blocks = split(new Block(this.epoch, this.#after, this.#afterTag, this.#tags, chunkOfText(this.#text)))
     this.#after += this.#tags.length

@@ -58,8 +58,6 @@ interface Turn extends Stamp {
   now: number
   /** The streams that have new events: hinted at with the first of them, and when the turn is over. */
   readonly moved: Set<string>
-  /** The last of them. */
-  last: MemoryLog | undefined
 }
 
 class MemoryStore implements EventStore {
@@ -73,8 +71,6 @@ class MemoryStore implements EventStore {
   #maxStreams = 10_000
   #sealedTtlMs = 86_400_000
   #bytes = 0
-  #newest: MemoryLog | undefined
-  #newestName = ''
   #turn: Turn | undefined
   #cancelSweep: (() => void) | undefined
 
@@ -108,7 +104,10 @@ class MemoryStore implements EventStore {
     this.#use(stream, log)
     this.#trimTotal(log)
     this.#sweepLater()
-    if (log !== turn.last) this.#moved(stream, log, turn)
+    if (!turn.moved.has(stream)) {
+      turn.moved.add(stream)
+      this.#hint(stream)
+    }
     return places
   }
 
@@ -159,7 +158,7 @@ class MemoryStore implements EventStore {
   }
 
   #begin(): Turn {
-    const turn: Turn = { now: this.#clock.now(), tag: randomTag(), moved: new Set(), last: undefined }
+    const turn: Turn = { now: this.#clock.now(), tag: randomTag(), moved: new Set() }
     nextTurn(() => {
       this.#turn = undefined
       for (const stream of turn.moved) this.#hint(stream)
@@ -167,16 +166,8 @@ class MemoryStore implements EventStore {
     return turn
   }
 
-  #moved(stream: string, log: MemoryLog, turn: Turn): void {
-    turn.last = log
-    if (turn.moved.has(stream)) return
-    turn.moved.add(stream)
-    this.#hint(stream)
-  }
-
-  /** The log of `stream`, begun if need be. Mostly the same as before: to look it up would be a tenth of an append. */
+  /** The log of `stream`, begun if need be. */
   #log(stream: string): MemoryLog {
-    if (this.#newest && stream === this.#newestName) return this.#newest
     const present = this.#logs.get(stream)
     if (present) return present
     if (this.#logs.size >= this.#maxStreams) this.#makeRoom()
@@ -187,10 +178,10 @@ class MemoryStore implements EventStore {
 
   /** The one used last comes last. */
   #use(stream: string, log: MemoryLog): void {
-    if (log === this.#newest) return
-    if (this.#newest) this.#measure(this.#newest)
-    this.#newest = log
-    this.#newestName = stream
+    const { newest } = this.#logs
+    if (log === newest) return
+    // So that no other than the newest is ever unmeasured.
+    if (newest) this.#measure(newest)
     this.#logs.use(stream, log)
   }
 
@@ -219,7 +210,6 @@ class MemoryStore implements EventStore {
 
   #forget(stream: string, log: MemoryLog): void {
     this.#logs.delete(stream)
-    if (log === this.#newest) this.#newest = undefined
     this.#bytes -= log.bytes
   }
 
