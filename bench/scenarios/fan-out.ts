@@ -43,7 +43,7 @@ export async function* fanOut(settings: Settings): AsyncGenerator<Table> {
   }
 }
 
-async function fanOutTo(settings: Settings, size: number, names: ContenderName[]): Promise<Table> {
+export async function fanOutTo(settings: Settings, size: number, names: ContenderName[]): Promise<Table> {
   const events = Math.round(DELIVERIES / size / settings.scale)
   const warm = new Set<string>()
   await using load = startLoad(settings)
@@ -64,12 +64,19 @@ async function fanOutTo(settings: Settings, size: number, names: ContenderName[]
       const begun = await server.call('begin')
       await send(events)
       const used = await server.call('used')
+      const kernel = await server.call('kernel')
       const { at, disordered, events: seen } = await load.call('until', n * size)
       if (disordered > 0 || seen !== n * size) throw new Error(`${seen} events, ${disordered} out of order`)
       const { p50, p99 } = await load.call('latency')
-      return { cpu: used / (events * size), ms: (at - begun) / 1_000, p50: p50 / 1_000, p99: p99 / 1_000 }
+      return {
+        cpu: used / (events * size),
+        kernel: kernel / (events * size),
+        ms: (at - begun) / 1_000,
+        p50: p50 / 1_000,
+        p99: p99 / 1_000,
+      }
     })
-    say(`  ${size} ${name}: ${found.cpu.toFixed(2)} µs per delivery`)
+    say(`  ${size} ${name}: ${found.cpu.toFixed(2)} µs per delivery, ${found.kernel.toFixed(2)} of it in the kernel`)
     return found
   })
   return {

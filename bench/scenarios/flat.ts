@@ -1,10 +1,13 @@
 // One connection flat out: how many events a second go through it, and what one costs.
-import { cells, interleaved, measured, ratio, Servers, say, startLoad } from '../rig.js'
+import { cells, interleaved, measured, ratio, Server, say, startLoad } from '../rig.js'
 import { type ContenderName, contenders } from '../server/contenders.js'
 import { roundsOf, type Settings } from '../settings.js'
 import type { Table } from '../table.js'
 
 const NAMES = (Object.keys(contenders) as ContenderName[]).filter((name) => name !== 'better-sse shared batch')
+
+/** How long a run takes at least: a collection that falls into it or not must not decide. */
+const ENOUGH_US = 500_000
 
 export async function* flat(settings: Settings): AsyncGenerator<Table> {
   for (const bytes of settings.full ? [120, 20] : [120]) yield await flatOf(settings, bytes)
@@ -13,31 +16,32 @@ export async function* flat(settings: Settings): AsyncGenerator<Table> {
 async function flatOf(settings: Settings, bytes: number): Promise<Table> {
   const count = Math.round(200_000 / settings.scale)
   await using load = startLoad(settings)
-  await using servers = await Servers.start(settings, NAMES, { heartbeatMs: 0 })
-  const run = async (name: string) => {
-    const server = servers.get(name)
+  // In a process of its own each time: what the compiler makes of the same code differs from one to the next.
+  const runs = await interleaved(NAMES, roundsOf(settings, 3), async (name) => {
+    await using server = await Server.start(settings, name as ContenderName, { heartbeatMs: 0 })
+    await server.call('prepare', count, bytes)
     await load.call('open', server.port, 1)
     await server.has(1)
-    const before = (await load.call('counts')).bytes
-    const arrived = load.call('until', count)
-    const begun = await server.call('begin')
-    const [end] = await Promise.all([arrived, server.call('flat')])
-    const used = await server.call('used')
-    const { disordered } = await load.call('counts')
-    await load.call('close')
-    await server.has(0)
-    if (end.events !== count || disordered > 0) throw new Error(`${end.events} events, ${disordered} out of order`)
-    return {
-      perSecond: (1e6 * count) / (end.at - begun),
-      cpu: used / count,
-      wire: (end.bytes - before) / count,
+    const total = { events: 0, us: 0, cpu: 0, bytes: 0 }
+    const run = async () => {
+      await load.call('reset')
+      const arrived = load.call('until', count)
+      const begun = await server.call('begin')
+      const [end] = await Promise.all([arrived, server.call('flat')])
+      total.cpu += await server.call('used')
+      if (end.events !== count || end.disordered > 0)
+        throw new Error(`${end.events} events, ${end.disordered} out of order`)
+      total.events += count
+      total.us += end.at - begun
+      total.bytes += end.bytes
     }
-  }
-  for (const name of NAMES) await servers.get(name).call('prepare', count, bytes)
-  // A run that is not counted: what is measured is code that is warm.
-  await interleaved(NAMES, 1, run)
-  const runs = await interleaved(NAMES, roundsOf(settings, 3), async (name) => {
-    const found = await run(name)
+    // Not counted: what is measured is code that is warm.
+    await run()
+    Object.assign(total, { events: 0, us: 0, cpu: 0, bytes: 0 })
+    while (total.us < ENOUGH_US / settings.scale) await run()
+    await load.call('close')
+    const { events } = total
+    const found = { perSecond: (1e6 * events) / total.us, cpu: total.cpu / events, wire: total.bytes / events }
     say(`  ${bytes} B ${name}: ${Math.round(found.perSecond / 1_000)} k/s, ${found.cpu.toFixed(2)} µs`)
     return found
   })

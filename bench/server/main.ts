@@ -6,6 +6,7 @@ import { type ContenderName, contenders } from './contenders.js'
 
 let contender: Contender
 let cpuBefore = 0
+let kernelBefore = 0
 let prepared: readonly string[] = []
 
 function missing(what: string): never {
@@ -25,10 +26,13 @@ const verbs = {
   /** Begins to count CPU. Returns the time. */
   begin(): number {
     cpuBefore = cpu()
+    kernelBefore = process.cpuUsage().system
     return microseconds()
   },
   /** The CPU since `begin`, in microseconds. */
   used: (): number => cpu() - cpuBefore,
+  /** The part of it that the kernel took. */
+  kernel: (): number => process.cpuUsage().system - kernelBefore,
   memory,
   /** Makes the events of `flat`. */
   prepare(count: number, bytes: number): void {

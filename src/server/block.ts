@@ -10,11 +10,22 @@ export const MAX_BLOCK_BYTES = 64 * 1024
 const LF = 10
 const NONE: readonly Block[] = []
 
+/** What a reader writes next. */
+export interface Frames {
+  readonly kind: 'frames'
+  readonly bytes: Uint8Array
+  /** The same as one chunk of HTTP/1.1, if that is at hand. */
+  readonly chunk: Uint8Array | undefined
+  /** The place of the last frame. */
+  readonly end: Place
+}
+
 /**
  * A run of consecutive frames, encoded once and shared by every connection that writes it. It knows
  * the place it continues: a reader takes it only if it stands exactly there.
  */
-export class Block {
+export class Block implements Frames {
+  readonly kind = 'frames'
   readonly epoch: string
   /** The offset before the first frame. */
   readonly after: number
@@ -48,11 +59,13 @@ export class Block {
     return offset === this.after ? this.afterTag : this.tags[offset - this.after - 1]
   }
 
-  /** The bytes of the frames after `offset`. */
-  bytesAfter(offset: number): Uint8Array {
-    // Only a reader that resumes inside a block comes here with a remainder, once; so the borders of
-    // frames are looked for then, and not stored for all.
-    return offset === this.after ? this.bytes : this.bytes.subarray(frameEnd(this.bytes, offset - this.after))
+  /** The frames after `offset`: mostly all, and then nothing is made for a reader. */
+  framesAfter(offset: number): Frames {
+    if (offset === this.after) return this
+    // Only a reader that resumes inside a block comes here, once; so the borders of frames are looked for now, and not
+    // stored for all.
+    const bytes = this.bytes.subarray(frameEnd(this.bytes, offset - this.after))
+    return { kind: 'frames', bytes, chunk: undefined, end: this.end }
   }
 }
 

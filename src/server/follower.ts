@@ -125,7 +125,7 @@ export abstract class Follower implements Feed, TailReader {
   #take(step: Step, connection: Connection): boolean {
     switch (step.kind) {
       case 'frames':
-        this.#place = step.place
+        this.#place = step.end
         connection.write(step.bytes, step.chunk)
         this.#log.tail.moved()
         return this.#goesOn(connection, step.bytes.length, POLL_BYTES)

@@ -37,7 +37,20 @@ export function prepare(event: PublishEvent, maxFrameBytes: number): AppendEvent
       )
     }
   }
-  return { event: name, data, key }
+  return new Prepared(name, data, key)
+}
+
+/** A class for the sake of its memory: see `PublishedEvent`. */
+class Prepared implements AppendEvent {
+  readonly event: string | undefined
+  readonly data: string
+  readonly key: string | undefined
+
+  constructor(event: string | undefined, data: string, key: string | undefined) {
+    this.event = event
+    this.data = data
+    this.key = key
+  }
 }
 
 /** All of them, or none. */

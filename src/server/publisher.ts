@@ -1,5 +1,5 @@
 import { type Clock, nextTurn } from '../protocol/clock.js'
-import { formatCursor } from '../protocol/cursor.js'
+import { type Cursor, formatCursor } from '../protocol/cursor.js'
 import { SseError } from '../protocol/error.js'
 import type { AppendEvent, Appended, AppendOptions, EventStore } from '../protocol/store.js'
 import { Deadlines } from './deadlines.js'
@@ -158,11 +158,22 @@ export class Publisher {
 
 /** There is mostly one, and an array that begins with it is made in less time and room than one that grows from nothing. */
 function publishedAt(places: readonly Appended[]): Published[] {
-  const published = [toPublished(places[0] as Appended)]
-  for (let at = 1; at < places.length; at++) published.push(toPublished(places[at] as Appended))
+  const published = [new PublishedEvent(places[0] as Appended)]
+  for (let at = 1; at < places.length; at++) published.push(new PublishedEvent(places[at] as Appended))
   return published
 }
 
-function toPublished(place: Appended): Published {
-  return { cursor: formatCursor(place), duplicate: place.duplicate }
+/**
+ * A class, like all that is made anew for each event: V8 notes, of an object literal, that what came of it lived long,
+ * as it may have for once while a crowd arrives, and from then on puts all of it where only full collections look. An
+ * event then costs 1.7 times as much.
+ */
+class PublishedEvent implements Published {
+  readonly cursor: Cursor
+  readonly duplicate: boolean
+
+  constructor(place: Appended) {
+    this.cursor = formatCursor(place)
+    this.duplicate = place.duplicate
+  }
 }

@@ -4,7 +4,7 @@ import { type Cursor, formatCursor, type Place, parseCursor } from '../protocol/
 import { SseError } from '../protocol/error.js'
 import type { GapItem } from '../protocol/event.js'
 import type { StreamView } from '../protocol/store.js'
-import type { Block } from './block.js'
+import type { Frames } from './block.js'
 import type { EncodedPage, Pages } from './pages.js'
 import { resume, type Verdict } from './resume.js'
 import type { Tail } from './tail.js'
@@ -21,13 +21,7 @@ export interface Start {
 
 /** What comes next for a reader. */
 export type Step =
-  | {
-      readonly kind: 'frames'
-      readonly bytes: Uint8Array
-      /** The same as one chunk of HTTP/1.1, if that is at hand. */
-      readonly chunk: Uint8Array | undefined
-      readonly place: Place
-    }
+  | Frames
   | { readonly kind: 'gap'; readonly gap: Gap; readonly place: Place }
   | { readonly kind: 'wait' | 'sealed' | 'again' }
 
@@ -46,7 +40,7 @@ export function stepAfter(log: Log, place: Place): Step | Promise<Step> {
   const { tail } = log
   if (samePlace(place, tail.edge)) return tail.view.sealed && tail.view.head === place.offset ? SEALED : WAIT
   const block = tail.blockAfter(place)
-  if (block && block.tagAt(place.offset) === place.tag) return framesAfter(block, place)
+  if (block && block.tagAt(place.offset) === place.tag) return block.framesAfter(place.offset)
   return stepFromStore(log, place)
 }
 
@@ -65,7 +59,7 @@ async function stepFromStore(log: Log, place: Place): Promise<Step> {
     return next ? { kind: 'gap', gap, place: next } : AGAIN
   }
   const block = page.blocks.find((candidate) => candidate.after <= place.offset && place.offset < candidate.last)
-  if (block) return framesAfter(block, place)
+  if (block) return block.framesAfter(place.offset)
   // Nothing follows: either all that does is pending in the tail, whose flush wakes, or the page, which others
   // may have asked for before this reader came here, is older than the tail, or newer.
   const { epoch, head, headTag } = tail.view
@@ -73,11 +67,6 @@ async function stepFromStore(log: Log, place: Place): Promise<Step> {
   await tail.refresh()
   await turn()
   return AGAIN
-}
-
-function framesAfter(block: Block, place: Place): Step {
-  const bytes = block.bytesAfter(place.offset)
-  return { kind: 'frames', bytes, chunk: bytes === block.bytes ? block.chunk : undefined, place: block.end }
 }
 
 /**

@@ -63,6 +63,6 @@ export class Readers {
 
   /** A reader has moved: producers look again. */
   moved(): void {
-    for (const look of [...this.#producers]) look()
+    if (this.#producers.size > 0) for (const look of [...this.#producers]) look()
   }
 }

@@ -80,7 +80,7 @@ export class MemoryLog {
     this.bytes += size
     const offset = this.head
     if (key !== undefined) this.#remember(key, offset)
-    return { epoch, offset, tag, duplicate: false, previousTag }
+    return new Entered(epoch, offset, tag, previousTag)
   }
 
   view(): StreamView {
@@ -164,6 +164,22 @@ export class MemoryLog {
     if (offset === this.first - 1) return this.#firstTag
     if (offset === this.head) return this.#headTag
     return offset >= this.first && offset <= this.head ? this.#tags[offset - this.#base] : undefined
+  }
+}
+
+/** Where a new event was put. A class, not a literal, which V8 may come to keep too long: an event then costs more. */
+class Entered implements Appended {
+  readonly epoch: string
+  readonly offset: number
+  readonly tag: number
+  readonly duplicate = false
+  readonly previousTag: number
+
+  constructor(epoch: string, offset: number, tag: number, previousTag: number) {
+    this.epoch = epoch
+    this.offset = offset
+    this.tag = tag
+    this.previousTag = previousTag
   }
 }
 
