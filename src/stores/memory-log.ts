@@ -14,21 +14,27 @@ export interface Stamp {
   tag: number
 }
 
-/** One stream: parallel columns, for an object per event would cost more than the event. */
+/** Room for so few is not worth giving back. */
+const LEAST_ROOM = 4
+
+/**
+ * One stream: parallel columns, for an object per event would cost more than the event. They are rings: an event stands
+ * where the low digits of its offset say, so that nothing is ever moved up.
+ */
 export class MemoryLog {
   readonly epoch = randomEpoch()
-  readonly #data: string[] = []
-  readonly #events: (string | undefined)[] = []
-  readonly #tags: number[] = []
-  readonly #times: number[] = []
+  #data: string[] = []
+  #events: (string | undefined)[] = []
+  #tags: number[] = []
+  #times: number[] = []
   /** Of those that were not measured yet: the most that they can take. */
-  readonly #sizes: number[] = []
-  /** How many entries are measured, from the beginning of the columns. */
+  #sizes: number[] = []
+  /** The length of the columns, a power of two, less one; -1 while there are none. */
+  #mask = -1
+  #first = 1
+  #head = 0
+  /** The offset of the last that is measured, as all before it. */
   #measured = 0
-  /** How many entries at the beginning of the columns are trimmed but not cut off yet. */
-  #trimmed = 0
-  /** The offset of the first entry of the columns. */
-  #base = 1
   #firstTag = 0
   #headTag = 0
   #keys: Map<string, number> | undefined
@@ -38,11 +44,11 @@ export class MemoryLog {
   sealedUntil = Number.POSITIVE_INFINITY
 
   get head(): number {
-    return this.#base + this.#tags.length - 1
+    return this.#head
   }
 
   get first(): number {
-    return this.#base + this.#trimmed
+    return this.#first
   }
 
   get sealed(): boolean {
@@ -65,20 +71,22 @@ export class MemoryLog {
     const { epoch } = this
     const known = key === undefined ? undefined : this.#keys?.get(key)
     if (known !== undefined) {
-      return { epoch, offset: known, tag: this.#tags[known - this.#base] ?? 0, duplicate: true, previousTag: 0 }
+      return { epoch, offset: known, tag: this.#tags[known & this.#mask] ?? 0, duplicate: true, previousTag: 0 }
     }
     const { tag } = stamp
     stamp.tag = tagAfter(tag)
     const previousTag = this.#headTag
     const size = MOST_BYTES * (event === undefined ? data.length : data.length + event.length)
-    this.#data.push(data)
-    this.#events.push(event)
-    this.#tags.push(tag)
-    this.#times.push(stamp.now)
-    this.#sizes.push(size)
+    if (this.#head - this.#first === this.#mask) this.#resize(Math.max(LEAST_ROOM, 2 * (this.#mask + 1)))
+    const offset = ++this.#head
+    const at = offset & this.#mask
+    this.#data[at] = data
+    this.#events[at] = event
+    this.#tags[at] = tag
+    this.#times[at] = stamp.now
+    this.#sizes[at] = size
     this.#headTag = tag
     this.bytes += size
-    const offset = this.head
     if (key !== undefined) this.#remember(key, offset)
     return new Entered(epoch, offset, tag, previousTag)
   }
@@ -90,22 +98,23 @@ export class MemoryLog {
 
   /** Measures what is not measured yet. Not done for each event: it took a fifth of all that a publish takes. */
   measure(): void {
-    for (let at = Math.max(this.#measured, this.#trimmed); at < this.#sizes.length; at++) {
+    for (let offset = Math.max(this.#measured + 1, this.#first); offset <= this.#head; offset++) {
+      const at = offset & this.#mask
       const event = this.#events[at]
       const size = utf8Length(this.#data[at] ?? '') + (event === undefined ? 0 : utf8Length(event))
       this.bytes -= (this.#sizes[at] ?? 0) - size
       this.#sizes[at] = size
     }
-    this.#measured = this.#sizes.length
+    this.#measured = this.#head
   }
 
   /** Measure it first. */
   page(offset: number, { limit, maxBytes = Number.POSITIVE_INFINITY }: ReadOptions): Page {
     const events: StoredEvent[] = []
     let bytes = 0
-    const from = Math.max(offset + 1, this.first)
-    for (let next = from; next <= this.head && events.length < limit; next++) {
-      const at = next - this.#base
+    const from = Math.max(offset + 1, this.#first)
+    for (let next = from; next <= this.#head && events.length < limit; next++) {
+      const at = next & this.#mask
       bytes += this.#sizes[at] ?? 0
       if (bytes > maxBytes && events.length > 0) break
       events.push({ offset: next, tag: this.#tags[at] ?? 0, event: this.#events[at], data: this.#data[at] ?? '' })
@@ -116,41 +125,58 @@ export class MemoryLog {
   trim({ maxEvents, maxBytes, maxAgeMs }: Limits, now: number): void {
     if (this.bytes > maxBytes) this.measure()
     while (
-      this.first <= this.head &&
-      (this.head - this.first >= maxEvents ||
+      this.#first <= this.#head &&
+      (this.#head - this.#first >= maxEvents ||
         this.bytes > maxBytes ||
-        now - (this.#times[this.#trimmed] ?? now) >= maxAgeMs)
+        now - (this.#times[this.#first & this.#mask] ?? now) >= maxAgeMs)
     ) {
       this.#trimOne()
     }
-    // Cutting off half of the columns at once keeps the cost per event constant.
-    if (this.first > this.head || (this.#trimmed > 64 && this.#trimmed * 2 > this.#tags.length)) this.#cut()
+    this.#giveBack()
   }
 
   clear(): void {
-    while (this.first <= this.head) this.#trimOne()
-    this.#cut()
+    while (this.#first <= this.#head) this.#trimOne()
+    this.#giveBack()
   }
 
   #trimOne(): void {
-    const at = this.#trimmed
+    const at = this.#first & this.#mask
     this.bytes -= this.#sizes[at] ?? 0
     this.#firstTag = this.#tags[at] ?? 0
     this.#data[at] = ''
-    const key = this.#keyOf?.get(this.first)
+    this.#events[at] = undefined
+    const key = this.#keyOf?.get(this.#first)
     if (key !== undefined) {
       this.#keys?.delete(key)
-      this.#keyOf?.delete(this.first)
+      this.#keyOf?.delete(this.#first)
     }
-    this.#trimmed++
+    this.#first++
   }
 
-  #cut(): void {
-    for (const column of [this.#data, this.#events, this.#tags, this.#times, this.#sizes])
-      column.splice(0, this.#trimmed)
-    this.#base += this.#trimmed
-    this.#measured = Math.max(0, this.#measured - this.#trimmed)
-    this.#trimmed = 0
+  /** Half of the room, when a quarter is used. */
+  #giveBack(): void {
+    const room = this.#mask + 1
+    const used = this.#head - this.#first + 1
+    if (room > LEAST_ROOM && used * 4 <= room) this.#resize(used === 0 ? 0 : room / 2)
+  }
+
+  #resize(room: number): void {
+    this.#data = this.#moved(this.#data, room)
+    this.#events = this.#moved(this.#events, room)
+    this.#tags = this.#moved(this.#tags, room)
+    this.#times = this.#moved(this.#times, room)
+    this.#sizes = this.#moved(this.#sizes, room)
+    this.#mask = room - 1
+  }
+
+  /** The column, with so much room. */
+  #moved<T>(column: readonly T[], room: number): T[] {
+    const moved = new Array<T>(room)
+    for (let offset = this.#first; offset <= this.#head; offset++) {
+      moved[offset & (room - 1)] = column[offset & this.#mask] as T
+    }
+    return moved
   }
 
   #remember(key: string, offset: number): void {
@@ -161,9 +187,9 @@ export class MemoryLog {
   }
 
   #tagAt(offset: number): number | undefined {
-    if (offset === this.first - 1) return this.#firstTag
-    if (offset === this.head) return this.#headTag
-    return offset >= this.first && offset <= this.head ? this.#tags[offset - this.#base] : undefined
+    if (offset === this.#first - 1) return this.#firstTag
+    if (offset === this.#head) return this.#headTag
+    return offset >= this.#first && offset <= this.#head ? this.#tags[offset & this.#mask] : undefined
   }
 }
 
