@@ -1,5 +1,5 @@
 import { beforeAll, expect, inject, test } from 'vitest'
-import { type Ratios, ratios } from '../bench/check.js'
+import { besideIdle, type Ratios, ratios } from '../bench/check.js'
 
 /**
  * CPU for one event, as a multiple of that of `res.write`, which writes each event, and shared bytes. To record it anew,
@@ -22,4 +22,10 @@ test('what an event costs the server has not risen by 30 % against `res.write`',
   const found = await ratios(TRIES, (now) => !process.env.RECORD && MEASURES.every((key) => now[key] <= most(key)))
   console.log('CPU as a multiple of res.write:', found)
   for (const key of MEASURES) expect(found[key], key).toBeLessThanOrEqual(most(key))
+})
+
+test('an event costs no more beside 1,000 connections that are idle', { timeout: 120_000 }, async () => {
+  const found = await besideIdle(TRIES, MARGIN)
+  console.log('CPU beside 1,000 idle connections, as a multiple of it beside none:', found)
+  expect(found).toBeLessThanOrEqual(MARGIN)
 })

@@ -32,13 +32,13 @@ export async function* growth(settings: Settings): AsyncGenerator<Table> {
   yield await returning(settings)
 }
 
+/** What is there beside what is published to. */
 interface Others {
-  readonly name: string
   readonly connections: number
   readonly streams: number
 }
 
-function othersOf({ full, scale, maxConnections }: Settings): Others[] {
+function othersOf({ full, scale, maxConnections }: Settings): [string, Others][] {
   const some = (most: number) => Math.round(most / scale)
   const connected = [1_000, ...(full ? [10_000] : [])].map(some).filter((count) => {
     if (count <= maxConnections) return true
@@ -46,9 +46,12 @@ function othersOf({ full, scale, maxConnections }: Settings): Others[] {
     return false
   })
   return [
-    { name: 'nothing else', connections: 0, streams: 0 },
-    ...connected.map((count) => ({ name: `${text(count)} idle connections`, connections: count, streams: 0 })),
-    { name: `${text(some(10_000))} idle streams`, connections: 0, streams: some(10_000) },
+    ['nothing else', { connections: 0, streams: 0 }],
+    ...connected.map((connections): [string, Others] => [
+      `${text(connections)} idle connections`,
+      { connections, streams: 0 },
+    ]),
+    [`${text(some(10_000))} idle streams`, { connections: 0, streams: some(10_000) }],
   ]
 }
 
@@ -58,7 +61,7 @@ interface Published {
 }
 
 async function publishing(settings: Settings): Promise<Table> {
-  const all = new Map(othersOf(settings).map((others) => [others.name, others]))
+  const all = new Map(othersOf(settings))
   const names = [...all.keys()]
   const [turns, flat] = [Math.round(TURNS / settings.scale), Math.round(FLAT / settings.scale)]
   // Each time in a process of its own: what the compiler makes of the same code differs from one to the next by more
@@ -102,7 +105,7 @@ async function publishing(settings: Settings): Promise<Table> {
 }
 
 /** A server with its others and two readers, warm. */
-async function amongOthers(settings: Settings, { connections, streams }: Others, all: Processes) {
+export async function amongOthers(settings: Settings, { connections, streams }: Others, all: Processes) {
   const server = all.use(startServer(settings))
   const port = await server.call('start', connections + streams + VISITORS + 10, 10_000)
   await visit(settings, server, port)
@@ -129,7 +132,7 @@ async function visit(settings: Settings, server: GrowthServer, port: number): Pr
 }
 
 /** CPU for each event, in microseconds. */
-async function publish(
+export async function publish(
   server: GrowthServer,
   readers: Load,
   how: 'turns' | 'flat',
@@ -220,7 +223,7 @@ async function comeBack(server: GrowthServer, port: number, load: Load, size: nu
 }
 
 /** What runs until the measurement is over. */
-class Processes implements AsyncDisposable {
+export class Processes implements AsyncDisposable {
   readonly #running: AsyncDisposable[] = []
 
   use<T extends AsyncDisposable>(process: T): T {
