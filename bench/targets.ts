@@ -10,6 +10,8 @@ interface Target {
   readonly least?: number
   readonly most?: number
   readonly digits?: number
+  /** Measured as a multiple of the same cell of another table. */
+  readonly per?: string
   /** The Node that it is asked of. Default: 20. */
   readonly node?: number
 }
@@ -21,6 +23,7 @@ const client = { row: 'steady-sse', key: 'ratio' }
 /** What something costs that it should not depend on: the same, within the noise. */
 const same = { least: 0.85, most: 1.15 }
 const among = { ...same, table: 'growth-publish', key: 'turnRatio' }
+const delivered = { ...same, row: 'steady-sse', key: 'cpu', per: 'fan-out-1000' }
 const behind = { ...same, table: 'growth-resume', key: 'ratio' }
 const storm = { table: 'storm', row: 'steady-sse' }
 
@@ -47,6 +50,15 @@ const TARGETS: readonly Target[] = [
   { ...storm, what: 'storm, densest 100 ms, % of attempts', key: 'densest', most: 3.5 },
   { ...storm, what: 'storm, all live after s', key: 'live', most: 6 },
   { ...storm, what: 'storm, store reads (pages + 10)', key: 'reads', most: 12, digits: 0 },
+  { ...delivered, what: 'growth: CPU/delivery to 5,000, × to 1,000', table: 'fan-out-5000' },
+  { ...delivered, what: 'to 10,000', table: 'fan-out-10000' },
+  {
+    ...same,
+    what: 'heap of the later half of 10,000, × of the earlier',
+    table: 'idle',
+    row: 'steady-sse',
+    key: 'growth',
+  },
   { ...among, what: 'growth: CPU/publish, 1,000 idle connections, × none', row: '1,000 idle connections' },
   { ...among, what: '10,000 idle connections', row: '10,000 idle connections' },
   { ...among, what: '10,000 idle streams', row: '10,000 idle streams' },
@@ -58,7 +70,7 @@ const TARGETS: readonly Target[] = [
 export function targets(all: readonly Results[]): Table {
   const rows = TARGETS.map((target): Row => {
     const { what, least, most, digits = 2, node = 20 } = target
-    const cell = cellOf(all, target, node)
+    const cell = measuredOf(all, target, node)
     const found = value(cell)
     const holds = found !== undefined && found >= (least ?? -1) && found <= (most ?? Number.POSITIVE_INFINITY)
     return {
@@ -77,6 +89,13 @@ export function targets(all: readonly Results[]): Table {
 function asked({ least, most }: Target): string {
   if (least === undefined) return `≤ ${most}`
   return most === undefined ? `≥ ${least}` : `${least}–${most}`
+}
+
+function measuredOf(all: readonly Results[], target: Target, node: number): Cell | undefined {
+  const cell = cellOf(all, target, node)
+  if (target.per === undefined) return cell
+  const [over, under] = [value(cell), value(cellOf(all, { ...target, table: target.per }, node))]
+  return over === undefined || under === undefined ? undefined : over / under
 }
 
 export function cellOf(

@@ -43,7 +43,7 @@ export async function* fanOut(settings: Settings): AsyncGenerator<Table> {
   }
 }
 
-export async function fanOutTo(settings: Settings, size: number, names: ContenderName[]): Promise<Table> {
+async function fanOutTo(settings: Settings, size: number, names: ContenderName[]): Promise<Table> {
   const events = Math.round(DELIVERIES / size / settings.scale)
   const warm = new Set<string>()
   await using load = startLoad(settings)
@@ -85,6 +85,7 @@ export async function fanOutTo(settings: Settings, size: number, names: Contende
     note: `Every connection had each event, in order, before the next was published. As many were sent before, not measured. \`res.write\` and below it write shared bytes.`,
     columns: [
       { key: 'cpu', title: 'server CPU µs/delivery', digits: 2 },
+      { key: 'kernel', title: 'of it the kernel', digits: 2 },
       { key: 'ratio', title: '× res.write', digits: 2 },
       { key: 'own', title: 'steady-sse ÷ it', digits: 2 },
       { key: 'ms', title: 'all in ms' },
@@ -97,6 +98,7 @@ export async function fanOutTo(settings: Settings, size: number, names: Contende
       cells: cells(
         {
           cpu: measured(runs, name, ({ cpu }) => cpu),
+          kernel: measured(runs, name, ({ kernel }) => kernel),
           ratio: ratio(runs, name, 'res.write', ({ cpu }) => cpu),
           own: ratio(runs, 'steady-sse', name, ({ cpu }) => cpu),
           ms: measured(runs, name, ({ ms }) => ms)?.median,

@@ -30,6 +30,8 @@ export async function* idle(settings: Settings): AsyncGenerator<Table> {
 interface Quiet {
   readonly kb: number
   readonly heapKb: number
+  /** The heap that each of the later half takes, as a multiple of one of the earlier. */
+  readonly growth: number
 }
 
 function tableOf(names: readonly string[], size: number, quiet: Runs<Quiet>, beats: Runs<number>): Table {
@@ -41,6 +43,7 @@ function tableOf(names: readonly string[], size: number, quiet: Runs<Quiet>, bea
       { key: 'kb', title: 'KB/connection', digits: 1 },
       { key: 'ratio', title: '× a bare response', digits: 2 },
       { key: 'heapKb', title: 'of it heap KB', digits: 1 },
+      { key: 'growth', title: 'heap, later half × earlier', digits: 2 },
       { key: 'beat', title: 'CPU µs/heartbeat', digits: 1 },
     ],
     rows: names.map((name) => ({
@@ -49,6 +52,7 @@ function tableOf(names: readonly string[], size: number, quiet: Runs<Quiet>, bea
         kb: measured(quiet, name, ({ kb }) => kb),
         ratio: ratio(quiet, name, 'res.write', ({ kb }) => kb),
         heapKb: measured(quiet, name, ({ heapKb }) => heapKb)?.median,
+        growth: measured(quiet, name, ({ growth }) => growth),
         beat: measured(beats, name, (us) => us),
       }),
     })),
@@ -65,11 +69,22 @@ async function quietOf(settings: Settings, name: ContenderName, size: number): P
   await server.has(first)
   await load.call('close')
   await server.has(0)
-  const before = await server.call('memory')
-  await load.call('open', server.port, size)
-  await server.has(size)
-  const after = await server.call('memory')
-  return { kb: (after.rss - before.rss) / size / 1_024, heapKb: (after.heap - before.heap) / size / 1_024 }
+  const none = await server.call('memory')
+  await load.call('open', server.port, first)
+  const memoryWith = async (count: number, there: number) => {
+    await load.call('more', count - there)
+    await server.has(count)
+    return server.call('memory')
+  }
+  const few = await memoryWith(first, first)
+  const middle = Math.round((first + size) / 2)
+  const half = await memoryWith(middle, first)
+  const all = await memoryWith(size, middle)
+  return {
+    kb: (all.rss - none.rss) / size / 1_024,
+    heapKb: (all.heap - none.heap) / size / 1_024,
+    growth: (all.heap - half.heap) / (size - middle) / ((half.heap - few.heap) / (middle - first)),
+  }
 }
 
 /** CPU for each heartbeat, in microseconds. */
