@@ -11,6 +11,8 @@ const NAMES = (Object.keys(contenders) as ContenderName[]).filter(
 /** Variants that are meant for something else than one event at a time. */
 const LONG: ContenderName[] = ['steady-sse writeSSE', 'better-sse batch']
 const FEW: ContenderName[] = ['raw socket', 'res.write', 'steady-sse', 'better-sse']
+/** So many events before the first that counts, for connections that are new to a server that is warm. */
+const NEW = 10
 /** So many of one contender at each size: those to more connections are fewer events. */
 const DELIVERIES = 100_000
 /** So much a run of bursts is to cost: one of a fast contender is over in some milliseconds. */
@@ -57,8 +59,8 @@ async function fanOutTo(settings: Settings, size: number, names: ContenderName[]
           await Promise.all([load.call('until', (n + 1) * size), server.call('send', n, BYTES)])
         }
       }
-      // As many as will be measured, once; later only what connections that are new need.
-      await send(warm.has(name) ? Math.ceil(events / 10) : events)
+      // As many as will be measured, once; later only what connections that are new need, at each size the same.
+      await send(warm.has(name) ? NEW : events)
       warm.add(name)
       await load.call('forgetLatency')
       const begun = await server.call('begin')

@@ -50,8 +50,8 @@ async function flatOf(settings: Settings, bytes: number): Promise<Table> {
   const events = count.toLocaleString('en-US')
   return {
     id: `flat-${bytes}`,
-    title: `One connection, ${events} events of ${bytes} B`,
-    note: `Backpressure respected; all events arrived, in order. Their data was made beforehand, and each contender had run for a second before. \`steady-sse\`: an awaited publish for each event.`,
+    title: `One connection, events of ${bytes} B`,
+    note: `${events} at a time. Backpressure respected; all events arrived, in order. Their data was made beforehand, and each contender had run for a second before. \`steady-sse\`: an awaited publish for each event.`,
     columns: [
       { key: 'perSecond', title: 'k events/s' },
       { key: 'ratio', title: '× res.write', digits: 2 },

@@ -11,8 +11,8 @@ const TURNS = 5_000
 /** To one stream, awaited. */
 const FLAT = 100_000
 /**
- * How often that is done in a run. The log's events grow old in it: what is measured is to hold several collections of
- * the old, whose cost is a third of an event's, and of which 100,000 events bring one or none.
+ * How often that is done in a run: it is to hold several collections of the old generation, and 100,000 events bring one or
+ * none. With one that falls into it, they cost a third more.
  */
 const TIMES = { turns: 3, flat: 8 }
 /** A reader that is further behind than the log would have a gap; these are read before there are more. */
@@ -243,7 +243,7 @@ function startServer({ node, pin }: Settings): GrowthServer {
 }
 
 /** Waits until it has so many connections. */
-async function has(server: GrowthServer, count: number): Promise<void> {
+export async function has(server: GrowthServer, count: number): Promise<void> {
   for (let tries = 0; (await server.call('connections')) !== count; tries++) {
     if (tries > 500) throw new Error(`${await server.call('connections')} connections instead of ${count}`)
     await pause(20)

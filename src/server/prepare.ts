@@ -40,7 +40,7 @@ export function prepare(event: PublishEvent, maxFrameBytes: number): AppendEvent
   return new Prepared(name, data, key)
 }
 
-/** A class for the sake of its memory: see `PublishedEvent`. */
+/** A class and not a literal, for the sake of its memory: see `publisher.ts`. */
 class Prepared implements AppendEvent {
   readonly event: string | undefined
   readonly data: string

@@ -71,7 +71,7 @@ export class MemoryLog {
     const { epoch } = this
     const known = key === undefined ? undefined : this.#keys?.get(key)
     if (known !== undefined) {
-      return { epoch, offset: known, tag: this.#tags[known & this.#mask] ?? 0, duplicate: true, previousTag: 0 }
+      return new Entered(epoch, known, this.#tags[known & this.#mask] ?? 0, true, 0)
     }
     const { tag } = stamp
     stamp.tag = tagAfter(tag)
@@ -88,7 +88,7 @@ export class MemoryLog {
     this.#headTag = tag
     this.bytes += size
     if (key !== undefined) this.#remember(key, offset)
-    return new Entered(epoch, offset, tag, previousTag)
+    return new Entered(epoch, offset, tag, false, previousTag)
   }
 
   view(): StreamView {
@@ -154,29 +154,36 @@ export class MemoryLog {
     this.#first++
   }
 
-  /** Half of the room, when a quarter is used. */
+  /** Half of the room, as often as no more than a quarter would be used. */
   #giveBack(): void {
-    const room = this.#mask + 1
     const used = this.#head - this.#first + 1
-    if (room > LEAST_ROOM && used * 4 <= room) this.#resize(used === 0 ? 0 : room / 2)
+    let room = this.#mask + 1
+    while (room > LEAST_ROOM && used * 4 <= room) room /= 2
+    if (room <= this.#mask) this.#resize(used === 0 ? 0 : room)
   }
 
   #resize(room: number): void {
-    this.#data = this.#moved(this.#data, room)
-    this.#events = this.#moved(this.#events, room)
-    this.#tags = this.#moved(this.#tags, room)
-    this.#times = this.#moved(this.#times, room)
-    this.#sizes = this.#moved(this.#sizes, room)
-    this.#mask = room - 1
-  }
-
-  /** The column, with so much room. */
-  #moved<T>(column: readonly T[], room: number): T[] {
-    const moved = new Array<T>(room)
+    const data = new Array<string>(room)
+    const events = new Array<string | undefined>(room)
+    const tags = new Array<number>(room)
+    const times = new Array<number>(room)
+    const sizes = new Array<number>(room)
+    // Each column by a line of its own: one that all share makes V8 keep each time as an object, in every log.
     for (let offset = this.#first; offset <= this.#head; offset++) {
-      moved[offset & (room - 1)] = column[offset & this.#mask] as T
+      const from = offset & this.#mask
+      const to = offset & (room - 1)
+      data[to] = this.#data[from] as string
+      events[to] = this.#events[from]
+      tags[to] = this.#tags[from] as number
+      times[to] = this.#times[from] as number
+      sizes[to] = this.#sizes[from] as number
     }
-    return moved
+    this.#data = data
+    this.#events = events
+    this.#tags = tags
+    this.#times = times
+    this.#sizes = sizes
+    this.#mask = room - 1
   }
 
   #remember(key: string, offset: number): void {
@@ -193,18 +200,19 @@ export class MemoryLog {
   }
 }
 
-/** Where a new event was put. A class, not a literal, which V8 may come to keep too long: an event then costs more. */
+/** Where an event stands. A class and not a literal, for the sake of its memory: see `publisher.ts`. */
 class Entered implements Appended {
   readonly epoch: string
   readonly offset: number
   readonly tag: number
-  readonly duplicate = false
+  readonly duplicate: boolean
   readonly previousTag: number
 
-  constructor(epoch: string, offset: number, tag: number, previousTag: number) {
+  constructor(epoch: string, offset: number, tag: number, duplicate: boolean, previousTag: number) {
     this.epoch = epoch
     this.offset = offset
     this.tag = tag
+    this.duplicate = duplicate
     this.previousTag = previousTag
   }
 }

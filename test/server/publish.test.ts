@@ -124,7 +124,7 @@ test('a key publishes once: the second gives the first cursor, and readers see o
   const sink = await openOn(hub, 's')
   const first = await hub.publish('s', { data: 'x', key: 'k' })
   const second = await hub.publish('s', { data: 'other', key: 'k' })
-  expect(second).toEqual({ cursor: first.cursor, duplicate: true })
+  expect(second).toStrictEqual({ cursor: first.cursor, duplicate: true })
   await hub.publish('s', { data: 'y', key: 'l' })
   await turns()
   expect(sink.events).toEqual(['x', 'y'])

@@ -1,51 +1,89 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { MemoryLog } from '../../src/stores/memory-log.js'
+import type { StoredEvent } from '../../src/protocol/store.js'
+import { type Limits, MemoryLog } from '../../src/stores/memory-log.js'
 import { runs } from '../property/runs.js'
 
-const NOW = 1_000
-const UNBOUNDED = { maxEvents: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER, maxAgeMs: 1 }
+const EVER = {
+  maxEvents: Number.MAX_SAFE_INTEGER,
+  maxBytes: Number.MAX_SAFE_INTEGER,
+  maxAgeMs: Number.MAX_SAFE_INTEGER,
+}
 
-type Step = { readonly append: number } | { readonly keep: number }
+type Step =
+  | { readonly is: 'append'; readonly count: number; readonly afterMs: number }
+  | { readonly is: 'trim'; readonly limits: Partial<Limits> }
+  | { readonly is: 'measure' | 'clear' }
 
-const steps = fc.array(
-  fc.oneof(
-    fc.record({ append: fc.nat(40) }),
-    fc.record({ append: fc.integer({ min: 200, max: 700 }) }),
-    fc.record({ keep: fc.nat(300) }),
-  ),
-  { maxLength: 40 },
+const some = (most: number) => fc.integer({ min: 1, max: most })
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ is: fc.constant('append' as const), count: fc.nat(40), afterMs: fc.nat(5) }),
+  fc.record({ is: fc.constant('append' as const), count: fc.integer({ min: 100, max: 300 }), afterMs: fc.nat(5) }),
+  fc.record({ is: fc.constant('trim' as const), limits: fc.record({ maxEvents: some(150) }) }),
+  fc.record({ is: fc.constant('trim' as const), limits: fc.record({ maxBytes: some(2_000) }) }),
+  fc.record({ is: fc.constant('trim' as const), limits: fc.record({ maxAgeMs: some(20) }) }),
+  fc.record({ is: fc.constantFrom('measure' as const, 'clear' as const) }),
 )
 
-/** What a log is to hold: the newest of a plain list. */
+interface Held extends StoredEvent {
+  readonly at: number
+  readonly key: string | undefined
+}
+
+/** What a log is to be: the newest of a plain list. */
 function play(given: readonly Step[]) {
   const log = new MemoryLog()
-  let held: string[] = []
+  const held: Held[] = []
   let count = 0
-  for (const step of given) {
-    if ('append' in step) {
-      const data = Array.from({ length: step.append }, () => `event ${++count}`)
-      log.append(
-        data.map((each) => ({ event: undefined, data: each, key: undefined })),
-        { now: NOW, tag: 1 },
+  let now = 0.5
+  let before = 0
+  const bytesOf = () => held.reduce((sum, { data, event = '' }) => sum + data.length + event.length, 0)
+  const letGo = (isOver: () => boolean) => {
+    while (held.length > 0 && isOver()) before = held.shift()?.tag ?? 0
+  }
+  for (const next of given) {
+    if (next.is === 'append') {
+      now += next.afterMs
+      const made = Array.from({ length: next.count }, (): Held => {
+        const offset = ++count
+        const [event, key] = [offset % 3 === 0 ? 'third' : undefined, offset % 5 === 0 ? `key ${offset}` : undefined]
+        return { offset, tag: offset * 7, event, data: `event ${offset}`, at: now, key }
+      })
+      for (const { event, data, key, tag } of made) log.append([{ event, data, key }], { now, tag })
+      held.push(...made)
+    } else if (next.is === 'trim') {
+      const limits = { ...EVER, ...next.limits }
+      log.trim(limits, now)
+      letGo(
+        () =>
+          held.length > limits.maxEvents ||
+          bytesOf() > limits.maxBytes ||
+          now - (held[0]?.at ?? now) >= limits.maxAgeMs,
       )
-      held.push(...data)
-    } else if (step.keep === 0) {
+    } else if (next.is === 'clear') {
       log.clear()
-      held = []
-    } else {
-      log.trim({ ...UNBOUNDED, maxEvents: step.keep }, NOW)
-      held = held.slice(-step.keep)
+      letGo(() => true)
+    } else log.measure()
+    const first = count - held.length + 1
+    expect(log.view()).toMatchObject({ first, firstTag: before, head: count, headTag: count * 7 })
+    expect(log.bytes).toBeGreaterThanOrEqual(bytesOf())
+    const known = held.find(({ key }) => key !== undefined)
+    if (known) {
+      const [again] = log.append([{ event: undefined, data: 'again', key: known.key }], { now, tag: 1 })
+      expect(again).toMatchObject({ offset: known.offset, tag: known.tag, duplicate: true })
     }
-    log.measure()
-    const { events, first, head } = log.page(0, { limit: count + 1 })
-    expect(events.map(({ data }) => data)).toEqual(held)
-    expect(events.map(({ offset }) => offset)).toEqual(held.map((_, index) => first + index))
-    expect(head).toBe(count)
-    expect(log.bytes).toBe(held.reduce((sum, { length }) => sum + length, 0))
+  }
+  log.measure()
+  expect(log.bytes).toBe(bytesOf())
+  for (const from of [0, count - (held.length >> 1), count]) {
+    const { events, tag } = log.page(from, { limit: count + 1 })
+    const rest = held.filter(({ offset }) => offset > from)
+    expect(events).toEqual(rest.map(({ offset, tag, event, data }) => ({ offset, tag, event, data })))
+    if (from >= count - held.length + 1) expect(tag).toBe(from * 7)
   }
 }
 
 test('however it grows and is trimmed, a log is the newest of what was put into it', () => {
-  fc.assert(fc.property(steps, play), { numRuns: runs(200) })
+  fc.assert(fc.property(fc.array(step, { maxLength: 25 }), play), { numRuns: runs(150) })
 })
