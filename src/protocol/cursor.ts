@@ -24,22 +24,39 @@ const GRAMMAR = /^([0-9a-z]{1,16})\.(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a
  * What the last cursor was made of. One event mostly follows the other, and then only a few digits differ: to format the
  * rest again took a fifth of a publish.
  */
-const last = { epoch: '', high: -1, start: '', tagHigh: -1, tagStart: '' }
+const last = { epoch: '', offset: -1, tag: -1, high: -1, start: '', line: '', tagHigh: -1, tagStart: '', end: '' }
 
-export function formatCursor({ epoch, offset, tag }: Place): Cursor {
+export function formatCursor(place: Place): Cursor {
+  const end = endOf(place)
+  return last.start + end
+}
+
+/** The end of a frame: the cursor in a line of its own, and the blank line. Of two pieces: text of fewer is encoded sooner. */
+export function formatIdLine(place: Place): string {
+  const end = endOf(place)
+  return last.line + (end + '\n\n')
+}
+
+/** What differs from cursor to cursor. What it follows is then `last.start`. */
+function endOf({ epoch, offset, tag }: Place): string {
+  if (offset === last.offset && tag === last.tag && epoch === last.epoch) return last.end
   const high = Math.floor(offset / 1_296)
   if (high !== last.high || epoch !== last.epoch) {
     last.epoch = epoch
     last.high = high
-    last.start = high === 0 ? `${epoch}.` : `${epoch}.${base36(high)}`
+    // Joined, and so of one piece each.
+    last.start = [epoch, '.', high === 0 ? '' : base36(high)].join('')
+    last.line = ['\nid: ', last.start].join('')
   }
   const tagHigh = Math.floor(tag / 1_296)
   if (tagHigh !== last.tagHigh) {
     last.tagHigh = tagHigh
     last.tagStart = tagHigh === 0 ? '.' : `.${base36(tagHigh)}`
   }
-  const end = lowDigits(offset, high) + last.tagStart + lowDigits(tag, tagHigh)
-  return last.start + end
+  last.offset = offset
+  last.tag = tag
+  last.end = lowDigits(offset, high) + last.tagStart + lowDigits(tag, tagHigh)
+  return last.end
 }
 
 /** The two digits that follow those of `high`, or the one or two that stand alone. */

@@ -47,12 +47,10 @@ export function encodeComment(text = ''): string {
 /**
  * A frame of what was checked when it was published: to check it again would cost as much as to encode it.
  *
- * @param id - a cursor of ours.
+ * @param end - what follows the data: a break, the line with the cursor, and the blank one.
  */
-export function encodeChecked(event: string | undefined, data: string, id: string): string {
-  const lines = dataLines(data)
-  // The fewer pieces a text is of, the sooner it is encoded.
-  return event === undefined ? `${lines}\nid: ${id}\n\n` : `event: ${event}\n${lines}\nid: ${id}\n\n`
+export function encodeChecked(event: string | undefined, data: string, end: string): string {
+  return event === undefined ? dataLines(data) + end : `event: ${event}\n${dataLines(data)}${end}`
 }
 
 /** Without the line break at the end. */

@@ -1,5 +1,5 @@
 import { GAP, gapData } from '../protocol/control.js'
-import { type Cursor, formatCursor, type Place } from '../protocol/cursor.js'
+import { formatCursor, formatIdLine, type Place } from '../protocol/cursor.js'
 import { encodeChecked, encodeEvent } from '../protocol/encode.js'
 import type { StoredEvent } from '../protocol/store.js'
 import { chunkOf, chunkOfText, payloadOf } from './chunk.js'
@@ -113,8 +113,8 @@ export class BlockBuilder implements Place {
   }
 
   /** Adds one event that was checked when it was published here. Returns the blocks that it completes. */
-  addChecked(event: string | undefined, data: string, tag: number, cursor: Cursor): readonly Block[] {
-    return this.#take(encodeChecked(event, data, cursor), tag)
+  addChecked(event: string | undefined, data: string, place: Place): readonly Block[] {
+    return this.#take(encodeChecked(event, data, formatIdLine(place)), place.tag)
   }
 
   #take(frame: string, tag: number): readonly Block[] {

@@ -20,12 +20,7 @@ export interface PublisherOptions {
   /** Frees room in the store, if that can be done without harm. */
   makeRoom: () => boolean
   /** Told what was stored, in the order of the store's answers. */
-  stored: (
-    stream: string,
-    events: readonly AppendEvent[],
-    places: readonly Appended[],
-    published: readonly Published[],
-  ) => void
+  stored: (stream: string, events: readonly AppendEvent[], places: readonly Appended[]) => void
 }
 
 /** Brings events into the store: checked, bounded, by a deadline, and never faster than the loop turns. */
@@ -92,7 +87,7 @@ export class Publisher {
   ): Published[] {
     const published = publishedAt(places)
     // What is in the user's own transaction is not there yet, and may never be: the store hints at it once it is.
-    if (options?.transaction === undefined) this.#options.stored(stream, events, places, published)
+    if (options?.transaction === undefined) this.#options.stored(stream, events, places)
     this.#options.diagnostics.published(stream, published, bytes)
     this.#turnBytes += bytes
     return published

@@ -75,7 +75,7 @@ export class StreamHub implements Hub, JoiningHub, AcknowledgingHub {
       ...options,
       diagnostics: this.#diagnostics,
       makeRoom: () => this.#tails.makeRoom(),
-      stored: (stream, events, places, published) => this.#tails.get(stream)?.offer(events, places, published),
+      stored: (stream, events, places) => this.#tails.get(stream)?.offer(events, places),
     })
     this.#host = {
       ...options,

@@ -1,5 +1,5 @@
 import { type Clock, nextTurn } from '../protocol/clock.js'
-import { type Cursor, type Place, randomEpoch } from '../protocol/cursor.js'
+import { type Place, randomEpoch } from '../protocol/cursor.js'
 import type { AppendEvent, Appended, EventStore, Page, StreamView } from '../protocol/store.js'
 import { type Block, BlockBuilder } from './block.js'
 import { readDense } from './dense.js'
@@ -132,7 +132,7 @@ export class Tail {
   }
 
   /** Takes events that this process has just appended. */
-  offer(events: readonly AppendEvent[], places: readonly Appended[], cursors: readonly { cursor: Cursor }[]): void {
+  offer(events: readonly AppendEvent[], places: readonly Appended[]): void {
     const known = this.#known
     for (let index = 0; index < places.length; index++) {
       const place = places[index]
@@ -141,7 +141,7 @@ export class Tail {
       const { epoch, offset, tag, previousTag } = place
       const continues = epoch === known.epoch && offset === known.head + 1 && previousTag === known.headTag
       if (this.#phase === 'live' && continues) {
-        this.#took(offset, tag, this.#builder.addChecked(event.event, event.data, tag, cursors[index]?.cursor ?? ''))
+        this.#took(offset, tag, this.#builder.addChecked(event.event, event.data, place))
       } else this.hint({ epoch, head: offset })
     }
   }
