@@ -50,7 +50,7 @@ export function encodeComment(text = ''): string {
  * @param end - what follows the data: a break, the line with the cursor, and the blank one.
  */
 export function encodeChecked(event: string | undefined, data: string, end: string): string {
-  return event === undefined ? dataLines(data) + end : `event: ${event}\n${dataLines(data)}${end}`
+  return event === undefined ? `${dataLines(data)}${end}` : `event: ${event}\n${dataLines(data)}${end}`
 }
 
 /** Without the line break at the end. */
