@@ -33,8 +33,8 @@ export function formatCursor(place: Place): Cursor {
 
 /** The end of a frame: the cursor in a line of its own, and the blank line. Of two pieces: text of fewer is encoded sooner. */
 export function formatIdLine(place: Place): string {
-  const end = endOf(place)
-  return last.line + (end + '\n\n')
+  const rest = `${endOf(place)}\n\n`
+  return last.line + rest
 }
 
 /** What differs from cursor to cursor. What it follows is then `last.start`. */

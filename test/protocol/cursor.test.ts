@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { formatCursor, parseCursor, randomEpoch, randomTag } from '../../src/protocol/cursor.js'
+import { formatCursor, formatIdLine, parseCursor, randomEpoch, randomTag } from '../../src/protocol/cursor.js'
 
 const place = fc.record(
   {
@@ -17,6 +17,23 @@ test('a cursor gives back the place it was made of, in at most 64 printable char
       const cursor = formatCursor(one)
       expect(cursor).toMatch(/^[!-~]{1,64}$/)
       expect(parseCursor(cursor)).toEqual(one)
+    }),
+  )
+})
+
+test('whichever place came before, a cursor is the same text, alone and at the end of a frame', () => {
+  const near = fc.record({
+    epoch: fc.constantFrom('a', 'b', 'k3f9k3f9k3f9'),
+    offset: fc.oneof(fc.nat(40), fc.integer({ min: 1_290, max: 1_300 })),
+    tag: fc.oneof(fc.nat(3), fc.integer({ min: 1_294, max: 1_298 })),
+  })
+  fc.assert(
+    fc.property(fc.array(near), (places) => {
+      for (const one of places) {
+        const cursor = `${one.epoch}.${one.offset.toString(36)}.${one.tag.toString(36)}`
+        expect(formatIdLine(one)).toBe(`\nid: ${cursor}\n\n`)
+        expect(formatCursor(one)).toBe(cursor)
+      }
     }),
   )
 })
