@@ -163,10 +163,12 @@ function publishedAt(places: readonly Appended[]): Published[] {
  * literals: V8 remembers of a literal whether its objects survived, and once a crowd that joined has made them, it puts
  * all that follow into the old generation, for good. A publish then costs 1.7 times as much.
  */
-const PublishedEvent = function (this: { -readonly [K in keyof Published]: Published[K] }, place: Appended): void {
+const publishedEvent: object = function (
+  this: { -readonly [K in keyof Published]: Published[K] },
+  place: Appended,
+): void {
   this.cursor = formatCursor(place)
   this.duplicate = place.duplicate
-} as unknown as new (
-  place: Appended,
-) => Published
+}
+const PublishedEvent = publishedEvent as { new (place: Appended): Published; prototype: object }
 PublishedEvent.prototype = Object.prototype
